@@ -11,6 +11,8 @@
 //! 6. [`body`]: the body's judged fields, read in one pass.
 //! 7. [`decide`]: the verdict, and the only place where a [`Permit`] is made.
 
+pub mod body;
+pub mod compile;
 pub mod decide;
 pub mod facts;
 pub mod fault;
@@ -20,6 +22,8 @@ pub mod normalise;
 pub mod principal;
 pub mod value;
 
+pub use body::{BodyFields, Projection};
+pub use compile::{Body, BodyPlan, Considered, PolicySet, SourceFile};
 pub use decide::{Decision, Denial, Permit, Shadow, Verdict};
 pub use facts::{FactRef, Facts};
 pub use fault::{Fault, Reason};

@@ -19,6 +19,8 @@ pub struct Facts<'a> {
     pub principal: Option<&'a Principal>,
     /// The peer's address.
     pub client: IpAddr,
+    /// Whether a body comes with it, as far as the head tells (a length above zero, chunks, an open stream).
+    pub has_body: bool,
     /// Whether this is a WebSocket handshake.
     pub websocket: bool,
     /// The moment for which the request is judged.

@@ -98,3 +98,8 @@ pub fn array_index(token: &str) -> Option<usize> {
     }
     token.parse().ok()
 }
+
+/// Whether two keys differ, but only in case (Unicode simple case folding).
+pub fn equal_but_for_case(a: &str, b: &str) -> bool {
+    a != b && a.eq_ignore_ascii_case(b)
+}

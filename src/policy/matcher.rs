@@ -3,6 +3,8 @@
 //! A [`Matcher`] is read from YAML once, with every problem told at its place, and evaluated without
 //! allocating. It never lower-cases, trims or decodes: what it sees was normalised before.
 
+pub mod glob;
+
 use super::facts::FactRef;
 use super::fault::Fault;
 use super::json::{Json, Pointer};

@@ -22,7 +22,7 @@ pub struct Opaque {
 }
 
 impl Canonical {
-    /// Normalises.
+    /// Normalises method, host (with its port, if any), raw path and raw query.
     pub fn new(
         method: &str,
         host: &str,
@@ -32,4 +32,73 @@ impl Canonical {
         let _ = (method, host, path, query);
         Err(Fault::TargetForm)
     }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        ""
+    }
+
+    /// The host, lower-cased, without its port.
+    pub fn host(&self) -> &str {
+        ""
+    }
+
+    /// The path as judged and forwarded.
+    pub fn path(&self) -> &str {
+        ""
+    }
+
+    /// The query as it came, and as it is forwarded.
+    pub fn query(&self) -> Option<&str> {
+        None
+    }
+
+    /// How many segments the path has; `/` has none.
+    pub fn segments(&self) -> usize {
+        0
+    }
+
+    /// The decoded text of a segment; empty past the end.
+    pub fn segment(&self, index: usize) -> &str {
+        let _ = index;
+        ""
+    }
+
+    /// Whether the path ends in `/` (but for `/` itself).
+    pub fn trailing_slash(&self) -> bool {
+        false
+    }
+
+    /// What of the opaque things this path uses.
+    pub fn uses(&self) -> Opaque {
+        Opaque::default()
+    }
+
+    /// Refuses what the route does not let stand.
+    pub fn admitted_by(&self, allowed: Opaque) -> Result<(), Fault> {
+        let _ = allowed;
+        Ok(())
+    }
+
+    /// Further readings of the path that an upstream might take; forbids match these too. Empty but where
+    /// [`uses`](Self::uses) isn't.
+    pub fn readings(&self) -> &[Reading] {
+        &[]
+    }
+}
+
+/// One reading of a path as pieces: where `%2F` may be read as `/`, a segment is of several pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The pieces, decoded.
+    pub pieces: Vec<Piece>,
+}
+
+/// A piece of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its text, decoded.
+    pub text: Box<str>,
+    /// Whether it begins a segment (else `%2F` stood before it).
+    pub begins: bool,
 }
