@@ -1,4 +1,5 @@
 //! Portcullis.
 pub mod config;
 pub mod policy;
+pub mod schema;
 pub mod yaml;
