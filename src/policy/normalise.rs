@@ -1,5 +1,7 @@
 //! One reading of a request: what is judged is what is forwarded.
 
+pub mod headers;
+
 use super::fault::Fault;
 
 /// Method, host, path and query in their one form.
