@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub routes: Routes,
     /// Who may be who.
     pub identifier: Arc<Identifier>,
+    /// When it was put in force.
+    pub loaded_at: jiff::Timestamp,
 }
 
 /// What all workers share.
