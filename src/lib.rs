@@ -1,4 +1,7 @@
 //! Portcullis.
+pub mod admin;
+pub mod audit;
 pub mod config;
+pub mod metrics;
 pub mod policy;
 pub mod yaml;
