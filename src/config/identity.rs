@@ -98,20 +98,7 @@ fn is_symmetric(algorithm: &Algorithm) -> bool {
 
 fn keys(at: &At<'_>, issuer: &str, algorithms: &[Algorithm], cx: &mut Loader<'_>) -> Option<Keys> {
     let reader = Reader::open(at, &KEYS, cx)?;
-    let sources = ["file", "set", "url", "discovery", "secret"];
-    let mut given = sources
-        .into_iter()
-        .filter_map(|key| reader.written(key).map(|at| (key, at)));
-    let Some((source, value)) = given.next() else {
-        let wanted = super::read::one_of(&sources);
-        cx.problem(at, format!("expected one of {wanted}"));
-        return None;
-    };
-    if let Some((other, at)) = given.next() {
-        let message = format!("`{other}` beside `{source}`; keys come from one place");
-        cx.problem(&at, message);
-        return None;
-    }
+    let (source, value) = reader.the_one(cx)?;
     if !matches!(source, "url" | "discovery") {
         for key in ["refresh", "max_stale", "ca"] {
             if let Some(at) = reader.written(key) {

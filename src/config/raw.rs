@@ -14,6 +14,8 @@ pub struct Section {
     pub about: &'static str,
     /// Its keys, in the order in which they are best written.
     pub keys: &'static [Key],
+    /// Keys of which exactly one is written; empty where there is no such rule.
+    pub one_of: &'static [&'static str],
 }
 
 /// A key of a section.
@@ -107,7 +109,7 @@ pub static CONFIG: Section = Section { name: "config", about: "The configuration
     or("{}", "timeouts", Kind::Section(&TIMEOUTS), "Time bounds."),
     or("auto", "workers", Kind::Count(1, 1024, Some("auto")), "Threads that serve; `auto`: one to a core."),
     or("{}", "log", Kind::Section(&LOG), "Logging."),
-]};
+], one_of: &[]};
 
 /// An item of `listeners`.
 #[rustfmt::skip]
@@ -115,7 +117,7 @@ pub static LISTENER: Section = Section { name: "listener", about: "A listening s
     key("name", Kind::Text, "Its name in logs and metrics; absent: its address."),
     must("address", Kind::Text, "IP address and port; port 0 picks a free one."),
     key("tls", Kind::Section(&LISTENER_TLS), "TLS 1.2 and 1.3; absent: plain TCP."),
-]};
+], one_of: &[]};
 
 /// `tls` of a listener.
 #[rustfmt::skip]
@@ -123,7 +125,7 @@ pub static LISTENER_TLS: Section = Section { name: "listener_tls", about: "TLS o
     must("certificate", Kind::File, "The certificate chain, PEM, the server's own first."),
     must("key", Kind::File, "The private key, PEM, not encrypted."),
     key("clients", Kind::Section(&CLIENTS), "Client certificates; absent: none are asked for."),
-]};
+], one_of: &[]};
 
 /// `clients` of a listener's TLS.
 #[rustfmt::skip]
@@ -131,7 +133,7 @@ pub static CLIENTS: Section = Section { name: "clients", about: "Which client ce
     must("ca", Kind::File, "The certificates of the authorities that sign clients, PEM."),
     or("required", "mode", Kind::Word(&["required", "optional"]), "Whether a connection without a client certificate is refused."),
     or("[]", "crl", Kind::OneOrMany(&Kind::File), "Revocation lists, PEM or DER, one for each authority of a chain; an expired one refuses all that it covers."),
-]};
+], one_of: &[]};
 
 /// An item of `routes`.
 #[rustfmt::skip]
@@ -146,7 +148,7 @@ pub static ROUTE: Section = Section { name: "route", about: "A route: host and p
     or("false", "forward_credential", Kind::Flag, "Whether the verified credential is passed on."),
     or("[]", "allow", Kind::OneOrMany(&Kind::Word(&["encoded_slash", "semicolon", "encoded_percent", "empty_segments"])), "What may stand in paths although parsers differ on it."),
     or("60s", "request_timeout", Kind::Duration("1ms", "24h", Some("none")), "The longest request, from its head to the end of the response; `none` for streams."),
-]};
+], one_of: &[]};
 
 /// A value of `set_headers`.
 #[rustfmt::skip]
@@ -155,7 +157,7 @@ pub static HEADER_VALUE: Section = Section { name: "header_value", about: "A hea
     key("env", Kind::Text, "The environment variable that holds the value."),
     key("value", Kind::Text, "The value itself, where it is no secret."),
     or("''", "prefix", Kind::Text, "Text before it, such as `Bearer ` with its blank."),
-]};
+], one_of: &["file", "env", "value"]};
 
 /// A value of `upstreams`.
 #[rustfmt::skip]
@@ -169,7 +171,7 @@ pub static UPSTREAM: Section = Section { name: "upstream", about: "Servers behin
     or("2s", "connect_timeout", Kind::Duration("1ms", "10m", None), "The longest time to connect, TLS included."),
     or("30s", "response_timeout", Kind::Duration("1ms", "24h", None), "The longest time from the end of the request to the head of the response."),
     or("5m", "idle_timeout", Kind::Duration("1ms", "24h", Some("none")), "The longest silence of a response body; `none` for server-sent events that may pause."),
-]};
+], one_of: &[]};
 
 /// `tls` of an upstream.
 #[rustfmt::skip]
@@ -178,14 +180,14 @@ pub static UPSTREAM_TLS: Section = Section { name: "upstream_tls", about: "TLS t
     key("certificate", Kind::File, "The client certificate chain, PEM; with `key`."),
     key("key", Kind::File, "The client certificate's private key, PEM."),
     key("server_name", Kind::Text, "The name to verify; absent: the address's host."),
-]};
+], one_of: &[]};
 
 /// `ejection` of an upstream.
 #[rustfmt::skip]
 pub static EJECTION: Section = Section { name: "ejection", about: "Passive ejection of a failing server.", keys: &[
     or("5", "failures", Kind::Count(1, 1_000_000, None), "Failures in a row: connect errors, resets before a response head, timeouts."),
     or("10s", "rest", Kind::Duration("1ms", "1h", None), "For how long it is left alone."),
-]};
+], one_of: &[]};
 
 /// `identity`.
 #[rustfmt::skip]
@@ -193,7 +195,7 @@ pub static IDENTITY: Section = Section { name: "identity", about: "Who may be wh
     or("bound", "certificate_and_token", Kind::Word(&["bound", "coexist"]), "What a client certificate and a token together must be: bound (RFC 8705), or free to be of different parties."),
     or("10000", "token_cache", Kind::Count(0, 10_000_000, None), "Verified tokens kept, for each worker."),
     or("{}", "providers", Kind::Map(&Kind::Section(&PROVIDER)), "The token issuers, by name: the principal's `provider`."),
-]};
+], one_of: &[]};
 
 /// A value of `providers`.
 #[rustfmt::skip]
@@ -207,7 +209,7 @@ pub static PROVIDER: Section = Section { name: "provider", about: "A token issue
     or("1h", "max_lifetime", Kind::Duration("1s", "8760h", None), "The longest `exp - iat`."),
     or("{}", "claims", Kind::Section(&CLAIMS), "JSON Pointers from claims to the principal's parts; the first that is present wins."),
     must("agents", Kind::OneOrMany(&Kind::Text), "The agent names that this provider may assert, as globs: `*` is any bytes but `/`, `**` any. No two providers' may overlap."),
-]};
+], one_of: &[]};
 
 /// `algorithms` of a provider.
 pub const ALGORITHMS: &[&str] = &[
@@ -226,14 +228,14 @@ pub static KEYS: Section = Section { name: "keys", about: "A provider's keys: on
     or("10m", "refresh", Kind::Duration("10s", "24h", None), "With `url` and `discovery`: fetched again after this."),
     or("1h", "max_stale", Kind::Duration("10s", "168h", None), "With `url` and `discovery`: used no longer than this after the last good fetch."),
     or("system", "ca", Kind::Either(&Kind::Word(&["system"]), &Kind::File), "With `url` and `discovery`: the roots to trust, `system` or a PEM file."),
-]};
+], one_of: &["file", "set", "url", "discovery", "secret"]};
 
 /// `secret` of a provider's keys.
 #[rustfmt::skip]
 pub static SECRET: Section = Section { name: "secret", about: "A secret: `file` or `env`.", keys: &[
     key("file", Kind::File, "The file that holds it; one line break at its end is dropped."),
     key("env", Kind::Text, "The environment variable that holds it."),
-]};
+], one_of: &["file", "env"]};
 
 /// `claims` of a provider.
 #[rustfmt::skip]
@@ -244,7 +246,7 @@ pub static CLAIMS: Section = Section { name: "claims", about: "Which claims beco
     or("[/sid]", "session", Kind::OneOrMany(&Kind::Text), "The session."),
     or("[]", "task", Kind::OneOrMany(&Kind::Text), "The task."),
     or("[/groups]", "groups", Kind::OneOrMany(&Kind::Text), "The groups."),
-]};
+], one_of: &[]};
 
 /// `audit`.
 #[rustfmt::skip]
@@ -256,13 +258,13 @@ pub static AUDIT: Section = Section { name: "audit", about: "The record of decis
     or("8192", "queue", Kind::Count(1, 1_048_576, None), "Records held in `buffered` before requests wait."),
     or("100", "refusals_per_second", Kind::Count(0, 1_000_000, None), "Refusals before identity that get a record of their own; those above are counted."),
     or("auto", "node", Kind::Text, "This node's name in each record; `auto`: the host's name."),
-]};
+], one_of: &[]};
 
 /// `admin`.
 #[rustfmt::skip]
 pub static ADMIN: Section = Section { name: "admin", about: "The admin listener.", keys: &[
     or("127.0.0.1:9901", "address", Kind::Text, "IP address and port; keep it on loopback."),
-]};
+], one_of: &[]};
 
 /// `limits`.
 #[rustfmt::skip]
@@ -275,7 +277,7 @@ pub static LIMITS: Section = Section { name: "limits", about: "Bounds on what an
     or("64", "json_depth", Kind::Count(1, 256, None), "Nesting of a judged JSON body."),
     or("16384", "connections", Kind::Count(1, 1_000_000, None), "Connections open at once, over all listeners."),
     or("128", "streams", Kind::Count(1, 10_000, None), "HTTP/2 streams open at once on a connection."),
-]};
+], one_of: &[]};
 
 /// `timeouts`.
 #[rustfmt::skip]
@@ -285,14 +287,14 @@ pub static TIMEOUTS: Section = Section { name: "timeouts", about: "Time bounds."
     or("60s", "idle", Kind::Duration("100ms", "24h", None), "The longest silence within a streamed request body, or of a reader that takes no more of a response."),
     or("75s", "keep_alive", Kind::Duration("100ms", "24h", None), "A connection without requests."),
     or("30s", "shutdown", Kind::Duration("0s", "1h", None), "How long a shutdown waits for requests under way."),
-]};
+], one_of: &[]};
 
 /// `log`.
 #[rustfmt::skip]
 pub static LOG: Section = Section { name: "log", about: "Logging, to standard error.", keys: &[
     or("text", "format", Kind::Word(&["text", "json"]), "How a line looks."),
     or("info", "filter", Kind::Text, "A tracing filter, such as `info` or `portcullis=debug,info`."),
-]};
+], one_of: &[]};
 
 /// Every section.
 pub static SECTIONS: &[&Section] = &[

@@ -52,6 +52,26 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The one key among the section's [`Section::one_of`] that is written, and what stands under it.
+    pub(super) fn the_one(&self, cx: &mut Loader<'_>) -> Option<(&'static str, At<'a>)> {
+        let keys = self.section.one_of;
+        let mut written = keys
+            .iter()
+            .filter_map(|key| Some((*key, self.written(key)?)));
+        match (written.next(), written.next()) {
+            (Some(one), None) => Some(one),
+            (None, _) => {
+                cx.problem(self.at(), format!("expected one of {}", one_of(keys)));
+                None
+            }
+            (Some((first, _)), Some((second, at))) => {
+                let message = format!("`{second}` beside `{first}`; expected only one of them");
+                cx.problem(&at, message);
+                None
+            }
+        }
+    }
+
     pub(super) fn text(&self, key: &str, cx: &mut Loader<'_>) -> Option<&'a str> {
         text(&self.value(key)?, cx)
     }

@@ -37,7 +37,7 @@ impl<F: Fn(&str) -> Option<String>> Env for F {
 /// The secret of a provider.
 pub(super) fn secret(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Secret> {
     let reader = Reader::open(at, &SECRET, cx)?;
-    let (at, source) = one_source(&reader, &["file", "env"], cx)?;
+    let (source, at) = reader.the_one(cx)?;
     let bytes = fetch(&at, source, cx)?;
     Some(Secret(bytes.into()))
 }
@@ -130,7 +130,7 @@ fn header_value(
         }
         None => Vec::new(),
     };
-    let (at, source) = one_source(&reader, &["file", "env", "value"], cx)?;
+    let (source, at) = reader.the_one(cx)?;
     if source == "value" && name.is_some_and(|name| is_credential(name.as_str())) {
         cx.warn(
             &at,
@@ -154,32 +154,6 @@ fn header_value(
             cx.problem(
                 &at,
                 "the value holds a line break or control byte, which no header may",
-            );
-            None
-        }
-    }
-}
-
-/// The one key that says where the secret comes from.
-fn one_source<'a>(
-    reader: &Reader<'a>,
-    keys: &[&'static str],
-    cx: &mut Loader<'_>,
-) -> Option<(At<'a>, &'static str)> {
-    let mut given = keys
-        .iter()
-        .filter_map(|key| reader.written(key).map(|at| (at, *key)));
-    match (given.next(), given.next()) {
-        (Some(one), None) => Some(one),
-        (None, _) => {
-            let wanted = super::read::one_of(keys);
-            cx.problem(reader.at(), format!("expected one of {wanted}"));
-            None
-        }
-        (Some((_, first)), Some((at, second))) => {
-            cx.problem(
-                &at,
-                format!("`{second}` beside `{first}`; only one can hold the value"),
             );
             None
         }
