@@ -228,6 +228,12 @@ impl KeyStore {
         self.good_until.store(good_until, Ordering::Release);
     }
 
+    /// As if no fetch had been started for long.
+    #[cfg(test)]
+    pub(super) fn forget_pace(&self) {
+        self.flights().started = None;
+    }
+
     fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
