@@ -1,4 +1,19 @@
 //! JSON as the policy core keeps it: claims, and those judged values that are containers.
+//!
+//! A document is read strictly (RFC 8259) by the [`scan`]ner: what two readers could read differently is a
+//! fault, a key twice in one object above all. There is deliberately no lenient mode and no serialiser.
+
+pub(in crate::policy) mod fold;
+pub(in crate::policy) mod scan;
+mod strings;
+pub(in crate::policy) mod tree;
+
+#[cfg(test)]
+pub(in crate::policy) mod tests;
+
+use scan::Scanner;
+
+use super::fault::Fault;
 
 /// A JSON value (RFC 8259) that owns its parts. Numbers keep the text that they were written in, and an
 /// object's keys are unique and in the order in which they came.
@@ -19,10 +34,14 @@ pub enum Json {
 }
 
 impl Json {
-    /// Reads a strict JSON document (RFC 8259), nested at most `depth` deep.
-    pub fn parse(bytes: &[u8], depth: usize) -> Result<Json, super::Fault> {
-        let _ = depth; // serde_json has its own bound
-        serde_json::from_slice(bytes).map_err(|_| super::Fault::JsonSyntax)
+    /// Reads one document: UTF-8 without a byte order mark, nothing after it, no key twice in an object, no half
+    /// of a surrogate pair, and no more than `max_depth` containers within each other (512 at the most).
+    pub fn parse(bytes: &[u8], max_depth: usize) -> Result<Json, Fault> {
+        let mut scanner = Scanner::new(bytes, max_depth)?;
+        let first = scanner.next();
+        let json = scanner.tree(first)?;
+        scanner.end()?;
+        Ok(json)
     }
 
     /// The member of this object, or `None` where there is none or this is no object.
@@ -51,57 +70,6 @@ impl Json {
                 Json::Array(items) => items.get(array_index(token)?),
                 Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => None,
             })
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Json {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
-        from.deserialize_any(Reader)
-    }
-}
-
-struct Reader;
-
-impl<'de> serde::de::Visitor<'de> for Reader {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-    fn visit_bool<E>(self, v: bool) -> Result<Json, E> {
-        Ok(Json::Bool(v))
-    }
-    fn visit_u64<E>(self, v: u64) -> Result<Json, E> {
-        Ok(Json::Number(v.to_string().into()))
-    }
-    fn visit_i64<E>(self, v: i64) -> Result<Json, E> {
-        Ok(Json::Number(v.to_string().into()))
-    }
-    fn visit_f64<E>(self, v: f64) -> Result<Json, E> {
-        Ok(Json::Number(v.to_string().into()))
-    }
-    fn visit_str<E>(self, v: &str) -> Result<Json, E> {
-        Ok(Json::Text(v.into()))
-    }
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut a: A) -> Result<Json, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = a.next_element()? {
-            items.push(item);
-        }
-        Ok(Json::Array(items))
-    }
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut a: A) -> Result<Json, A::Error> {
-        let mut members: Vec<(Box<str>, Json)> = Vec::new();
-        while let Some((key, value)) = a.next_entry::<Box<str>, Json>()? {
-            if members.iter().any(|(k, _)| *k == key) {
-                return Err(serde::de::Error::custom("duplicate key"));
-            }
-            members.push((key, value));
-        }
-        Ok(Json::Object(members))
     }
 }
 
@@ -158,5 +126,8 @@ pub fn array_index(token: &str) -> Option<usize> {
 
 /// Whether two keys differ, but only in case (Unicode simple case folding).
 pub fn equal_but_for_case(a: &str, b: &str) -> bool {
-    a != b && a.eq_ignore_ascii_case(b)
+    if a.is_ascii() && b.is_ascii() {
+        return a != b && a.eq_ignore_ascii_case(b);
+    }
+    a != b && a.chars().map(fold::fold).eq(b.chars().map(fold::fold))
 }
