@@ -7,7 +7,10 @@ use super::fault::Fault;
 /// Method, host, path and query in their one form.
 #[derive(Clone, Debug)]
 pub struct Canonical {
-    _todo: (),
+    method: Box<str>,
+    host: Box<str>,
+    path: Box<str>,
+    query: Option<Box<str>>,
 }
 
 /// What a route lets stand in a path although parsers differ on it.
@@ -31,28 +34,33 @@ impl Canonical {
         path: &str,
         query: Option<&str>,
     ) -> Result<Canonical, Fault> {
-        let _ = (method, host, path, query);
-        Err(Fault::TargetForm)
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        Ok(Canonical {
+            method: method.into(),
+            host: host.to_ascii_lowercase().into(),
+            path: path.into(),
+            query: query.map(Box::from),
+        })
     }
 
     /// The method.
     pub fn method(&self) -> &str {
-        ""
+        &self.method
     }
 
     /// The host, lower-cased, without its port.
     pub fn host(&self) -> &str {
-        ""
+        &self.host
     }
 
     /// The path as judged and forwarded.
     pub fn path(&self) -> &str {
-        ""
+        &self.path
     }
 
     /// The query as it came, and as it is forwarded.
     pub fn query(&self) -> Option<&str> {
-        None
+        self.query.as_deref()
     }
 
     /// How many segments the path has; `/` has none.
