@@ -164,6 +164,13 @@ impl Pool {
         }
     }
 
+    /// Ends the tasks of idle connections, as if their servers had closed them this moment.
+    #[cfg(test)]
+    pub(super) fn close_idle(&self) {
+        let idle = lock(&self.idle);
+        idle.connections.iter().for_each(|(c, _)| c.driver.abort());
+    }
+
     /// How many connections are idle.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
