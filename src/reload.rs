@@ -8,6 +8,7 @@
 //! What sockets, threads and the audit log were made from can't change without a restart, and is refused.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,9 +174,10 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Kubernetes both write beside it and move. Folders of policies are watched with all below them.
 fn watcher(files: &[PathBuf], changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
     let notify = changed.clone();
+    let ours = Ours::new(files);
     let told = move |event: notify::Result<notify::Event>| {
         // Reading the files is an event as well, and must not lead to reading them again.
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|p| ours.is(p))) {
             notify.notify_one();
         }
     };
@@ -198,6 +200,31 @@ fn watcher(files: &[PathBuf], changed: &Arc<Notify>) -> Option<notify::Recommend
         }
     }
     Some(watcher)
+}
+
+/// Which of the changes in a watched folder are meant: the audit log may lie beside the configuration.
+struct Ours {
+    names: Vec<OsString>,
+    folders: bool,
+}
+
+impl Ours {
+    fn new(files: &[PathBuf]) -> Ours {
+        Ours {
+            names: files.iter().filter_map(|f| f.file_name().map(Into::into)).collect(),
+            folders: files.iter().any(|file| file.is_dir()),
+        }
+    }
+
+    fn is(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name() else {
+            return false;
+        };
+        let policy = self.folders && path.extension().is_none_or(|extension| extension == "yaml");
+        // `..data` is the link that Kubernetes moves when a mounted ConfigMap changes.
+        let swapped = name.as_encoded_bytes().starts_with(b"..");
+        policy || swapped || self.names.iter().any(|known| known == name)
+    }
 }
 
 /// The first key that differs among those that take a restart.

@@ -43,6 +43,7 @@ impl KeyObserver for Observer {
         tracing::info!(provider, "a provider's keys changed");
         let event = Event::KeyChange {
             provider: Cow::Borrowed(provider),
+            keys: 0,
         };
         if let Err(error) = self.audit.event(&event) {
             tracing::error!(%error, "a key change could not be recorded");
@@ -70,8 +71,8 @@ impl UpstreamObserver for Observer {
         }
     }
 
-    fn connection(&self, upstream: &str, address: &str, open: bool) {
-        let metrics = self.metrics.upstream_address(upstream, address);
+    fn connection(&self, upstream: &str, open: bool) {
+        let metrics = self.metrics.upstream_address(upstream, "");
         if open {
             metrics.connections.inc();
         } else {

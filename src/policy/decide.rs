@@ -82,6 +82,11 @@ impl Permit {
         &self.policy
     }
 
+    /// The template that the path matched.
+    pub fn template(&self) -> &Arc<str> {
+        &self.template
+    }
+
     /// When the right ends, if it does.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
