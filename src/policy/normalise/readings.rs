@@ -1,0 +1,139 @@
+//! How else an upstream might read a path.
+//!
+//! Parsers differ in what they do, how often and in which order: nginx decodes `%2F` and then splits, some
+//! frameworks decode a second time, Tomcat and Jetty cut `;name=value` out of each segment (before or after
+//! decoding, by version), WildFly ends the path at the first `;`, file servers merge slashes. So each of
+//! these is a step, and the readings are all that any order of steps leads to. The steps only shorten, so the
+//! set is finite; a path for which it grows past a bound is refused. A reading with a dot segment, a backslash
+//! or a control character refuses the path whatever the route lets stand.
+
+use super::path::{self, MOST_SEGMENTS};
+use super::{Piece, Reading};
+use crate::policy::fault::Fault;
+
+/// All readings but the one given, which is the canonical one: a piece to each decoded segment.
+pub(super) fn of<'s>(segments: impl Iterator<Item = &'s str>) -> Result<Vec<Reading>, Fault> {
+    let pieces = segments.map(|text| piece(text, true)).collect();
+    let mut found = vec![Reading { pieces }];
+    let mut next = 0;
+    while let Some(reading) = found.get(next) {
+        let mut reached = Vec::new();
+        for step in STEPS {
+            reached.extend(step(&reading.pieces)?);
+        }
+        for pieces in reached {
+            check(&pieces)?;
+            let reading = Reading { pieces };
+            if found.contains(&reading) {
+                continue;
+            }
+            if found.len() > MOST_READINGS {
+                return Err(Fault::PathTooComplex);
+            }
+            found.push(reading);
+        }
+        next += 1;
+    }
+    found.remove(0);
+    Ok(found)
+}
+
+/// A step gives other pieces, or nothing where it changes nothing.
+type Step = fn(&[Piece]) -> Result<Option<Vec<Piece>>, Fault>;
+
+const STEPS: [Step; 5] = [
+    split_slashes,
+    decode_again,
+    cut_parameters,
+    end_at_semicolon,
+    drop_empty,
+];
+
+/// Reads an encoded slash as a slash.
+fn split_slashes(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
+    if !pieces.iter().any(|p| p.text.contains('/')) {
+        return Ok(None);
+    }
+    let mut split = Vec::with_capacity(pieces.len() + 1);
+    for whole in pieces {
+        for (i, part) in whole.text.split('/').enumerate() {
+            if split.len() == MOST_SEGMENTS {
+                return Err(Fault::PathTooComplex);
+            }
+            split.push(piece(part, whole.begins && i == 0));
+        }
+    }
+    Ok(Some(split))
+}
+
+/// Decodes a second time. What would decode a third time is refused: no API needs it, and there is no end to it.
+fn decode_again(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
+    let mut changed = false;
+    let mut decoded = Vec::with_capacity(pieces.len());
+    for old in pieces {
+        if path::decodes_further(&old.text)? {
+            let text = path::decode(&old.text)?;
+            if path::decodes_further(&text)? {
+                return Err(Fault::PathTooComplex);
+            }
+            decoded.push(piece(&text, old.begins));
+            changed = true;
+        } else {
+            decoded.push(old.clone());
+        }
+    }
+    Ok(changed.then_some(decoded))
+}
+
+/// Cuts `;` and what follows out of each piece.
+fn cut_parameters(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
+    if !pieces.iter().any(|p| p.text.contains(';')) {
+        return Ok(None);
+    }
+    let cut = |p: &Piece| piece(before_semicolon(&p.text), p.begins);
+    Ok(Some(pieces.iter().map(cut).collect()))
+}
+
+/// Ends the path at its first `;`.
+fn end_at_semicolon(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
+    let Some(last) = pieces.iter().position(|p| p.text.contains(';')) else {
+        return Ok(None);
+    };
+    let cut = |p: &Piece| piece(before_semicolon(&p.text), p.begins);
+    Ok(Some(pieces.iter().take(last + 1).map(cut).collect()))
+}
+
+/// Merges slashes. Where the piece that began a segment goes, the next of that segment begins it.
+fn drop_empty(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
+    if !pieces.iter().any(|p| p.text.is_empty()) {
+        return Ok(None);
+    }
+    let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
+    let mut begins = false;
+    for old in pieces {
+        begins |= old.begins;
+        if !old.text.is_empty() {
+            kept.push(piece(&old.text, begins));
+            begins = false;
+        }
+    }
+    Ok(Some(kept))
+}
+
+fn check(pieces: &[Piece]) -> Result<(), Fault> {
+    pieces.iter().try_for_each(|p| path::check_decoded(&p.text))
+}
+
+fn before_semicolon(text: &str) -> &str {
+    text.split(';').next().unwrap_or_default()
+}
+
+fn piece(text: &str, begins: bool) -> Piece {
+    Piece {
+        text: text.into(),
+        begins,
+    }
+}
+
+/// The most readings of a path. Every opt-in at once, each once, leads to fewer.
+const MOST_READINGS: usize = 32;
