@@ -8,7 +8,9 @@ use hashbrown::HashMap;
 use http::HeaderName;
 
 use super::index::Index;
-use super::source::{self, BodyIds, BodyRule, Condition, Draft, Effect, Mode, QueryRule, Setting, Subject};
+use super::source::{
+    self, BodyIds, BodyRule, Condition, Draft, Effect, Mode, QueryRule, Setting, Subject,
+};
 use super::template::{Operation, Span};
 use super::window::Window;
 use crate::yaml::{self, At, Mark, Node, Problem, Problems, Yaml};
@@ -90,17 +92,32 @@ impl PolicySet {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let places: Vec<Place> = drafts.iter().map(|d| (d.file.clone(), d.mark, d.key.clone())).collect();
+        let places: Vec<Place> = drafts
+            .iter()
+            .map(|d| (d.file.clone(), d.mark, d.key.clone()))
+            .collect();
         let mut policies = Vec::with_capacity(drafts.len());
         let mut operations = Vec::with_capacity(drafts.len());
         for mut draft in drafts {
-            operations.push(widened(&draft.effect, std::mem::take(&mut draft.operations)));
-            policies.push(Policy::new(draft, operations.last().map_or(&[], Vec::as_slice), &by_id));
+            operations.push(widened(
+                &draft.effect,
+                std::mem::take(&mut draft.operations),
+            ));
+            policies.push(Policy::new(
+                draft,
+                operations.last().map_or(&[], Vec::as_slice),
+                &by_id,
+            ));
         }
-        let index = Index::build(&policies, &operations).map_err(|crowded| located(crowded, &places))?;
+        let index =
+            Index::build(&policies, &operations).map_err(|crowded| located(crowded, &places))?;
         digests.sort_unstable();
         let digest = digest::digest(&digest::SHA256, &digests.concat());
-        Ok(PolicySet { digest: hex(digest.as_ref()).into(), policies, index })
+        Ok(PolicySet {
+            digest: hex(digest.as_ref()).into(),
+            policies,
+            index,
+        })
     }
 
     /// SHA-256 over the policies in canonical form, lower-case hex: formatting and order don't change it.
@@ -120,20 +137,37 @@ impl PolicySet {
 
     /// The policies, for people to see.
     pub fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
-        self.policies.iter().map(|p| Summary { id: &p.id, about: p.about.as_deref(), effect: p.effect, mode: p.mode })
+        self.policies.iter().map(|p| Summary {
+            id: &p.id,
+            about: p.about.as_deref(),
+            effect: p.effect,
+            mode: p.mode,
+        })
     }
 }
 
 impl Policy {
     fn new(draft: Draft, operations: &[Operation], by_id: &ById) -> Policy {
         let captures = |operation: &Operation| {
-            draft.captured.iter().filter_map(|name| operation.template.parameter(name)).map(|p| p.span).collect()
+            draft
+                .captured
+                .iter()
+                .filter_map(|name| operation.template.parameter(name))
+                .map(|p| p.span)
+                .collect()
         };
         let templates = operations
             .iter()
-            .map(|operation| CompiledTemplate { text: operation.template.text.clone(), captures: captures(operation) })
+            .map(|operation| CompiledTemplate {
+                text: operation.template.text.clone(),
+                captures: captures(operation),
+            })
             .collect();
-        let unless = draft.unless.iter().filter_map(|(id, _)| by_id.get(id)?.0.try_into().ok()).collect();
+        let unless = draft
+            .unless
+            .iter()
+            .filter_map(|(id, _)| by_id.get(id)?.0.try_into().ok())
+            .collect();
         Policy {
             id: draft.id,
             about: draft.about,
@@ -164,8 +198,14 @@ fn check_ids(drafts: &[Draft], problems: &mut Vec<Problem>) -> ById {
     let mut by_id = ById::default();
     for (at, draft) in drafts.iter().enumerate() {
         if let Some((first, ..)) = by_id.get(&draft.id) {
-            let place = drafts.get(*first).map(|d| format!("{}:{}:{}", d.file, d.mark.line, d.mark.column));
-            let message = format!("the id `{}` is taken at {}", draft.id, place.unwrap_or_default());
+            let place = drafts
+                .get(*first)
+                .map(|d| format!("{}:{}:{}", d.file, d.mark.line, d.mark.column));
+            let message = format!(
+                "the id `{}` is taken at {}",
+                draft.id,
+                place.unwrap_or_default()
+            );
             problems.push(problem(draft, draft.mark, "id", message));
             continue;
         }
@@ -179,12 +219,18 @@ fn check_unless(drafts: &[Draft], by_id: &ById, problems: &mut Vec<Problem>) {
         for (id, mark) in &draft.unless {
             let message = match by_id.get(id) {
                 Some((_, Effect::Permit, Mode::Enforce)) => continue,
-                Some((_, Effect::Permit, Mode::Shadow)) => format!("`{id}` is in shadow mode, and a shadow permit lifts nothing"),
-                Some((_, Effect::Forbid, _)) => format!("`{id}` is a forbid; only permits lift a forbid"),
+                Some((_, Effect::Permit, Mode::Shadow)) => {
+                    format!("`{id}` is in shadow mode, and a shadow permit lifts nothing")
+                }
+                Some((_, Effect::Forbid, _)) => {
+                    format!("`{id}` is a forbid; only permits lift a forbid")
+                }
                 None => {
                     let known: Vec<&str> = by_id.keys().map(|id| &**id).collect();
                     match yaml::nearest(id, &known) {
-                        Some(near) => format!("no policy has the id `{id}`; did you mean `{near}`?"),
+                        Some(near) => {
+                            format!("no policy has the id `{id}`; did you mean `{near}`?")
+                        }
                         None => format!("no policy has the id `{id}`"),
                     }
                 }
@@ -195,13 +241,23 @@ fn check_unless(drafts: &[Draft], by_id: &ById, problems: &mut Vec<Problem>) {
 }
 
 fn problem(draft: &Draft, mark: Mark, key: &str, message: String) -> Problem {
-    Problem { file: draft.file.clone(), mark: Some(mark), key: format!("{}.{key}", draft.key), message }
+    Problem {
+        file: draft.file.clone(),
+        mark: Some(mark),
+        key: format!("{}.{key}", draft.key),
+        message,
+    }
 }
 
 fn located(crowded: Vec<(usize, String)>, places: &[Place]) -> Vec<Problem> {
     let locate = |(at, message): (usize, String)| {
         let (file, mark, key) = places.get(at)?;
-        Some(Problem { file: file.clone(), mark: Some(*mark), key: key.to_string(), message })
+        Some(Problem {
+            file: file.clone(),
+            mark: Some(*mark),
+            key: key.to_string(),
+            message,
+        })
     };
     crowded.into_iter().filter_map(locate).collect()
 }
@@ -220,15 +276,27 @@ fn widened(effect: &Effect, mut operations: Vec<Operation>) -> Vec<Operation> {
 
 /// The digest of each policy of a file.
 fn policy_digests(root: &Node) -> Vec<[u8; 32]> {
-    let Yaml::Map(entries) = &root.value else { return Vec::new() };
-    let Some((_, Node { value: Yaml::List(policies), .. })) = entries.iter().find(|(key, _)| key.text == "policies") else {
+    let Yaml::Map(entries) = &root.value else {
+        return Vec::new();
+    };
+    let Some((
+        _,
+        Node {
+            value: Yaml::List(policies),
+            ..
+        },
+    )) = entries.iter().find(|(key, _)| key.text == "policies")
+    else {
         return Vec::new();
     };
     let mut buffer = Vec::new();
     let digest_of = |policy| {
         buffer.clear();
         write_canonical(policy, &mut buffer);
-        digest::digest(&digest::SHA256, &buffer).as_ref().try_into().unwrap_or_default()
+        digest::digest(&digest::SHA256, &buffer)
+            .as_ref()
+            .try_into()
+            .unwrap_or_default()
     };
     policies.iter().map(digest_of).collect()
 }
@@ -264,9 +332,11 @@ fn write_canonical(node: &Node, out: &mut Vec<u8>) {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String can't fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

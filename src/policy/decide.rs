@@ -123,10 +123,17 @@ impl PolicySet {
             candidates.extend(Candidate::new(self, entry, &view, &context));
         });
         let complete = self.index.forbids(facts.request, fact, |entry, view| {
-            candidates.extend(Candidate::new(self, entry, &view, &context).filter(Candidate::is_live));
+            candidates
+                .extend(Candidate::new(self, entry, &view, &context).filter(Candidate::is_live));
         });
         let projection = union(&candidates, &context);
-        Considered { set: self, context, candidates, projection, unbounded: !complete }
+        Considered {
+            set: self,
+            context,
+            candidates,
+            projection,
+            unbounded: !complete,
+        }
     }
 
     /// Consider and decide in one, for a caller that has the body's fields at hand or needs none.
@@ -135,7 +142,7 @@ impl PolicySet {
     }
 }
 
-impl Considered<'_> {
+impl<'c> Considered<'c> {
     /// Whether a live candidate judges the body, and how it is to be read.
     pub fn body_plan(&self) -> BodyPlan<'_> {
         match &self.projection {
@@ -153,8 +160,16 @@ impl Considered<'_> {
         let template = self.template();
         let shadow = self.shadow();
         match self.permit(body) {
-            Ok(permit) => Decision { verdict: Verdict::Permit(permit.0), template: Some(permit.1), shadow },
-            Err(denial) => Decision { verdict: Verdict::Deny(denial), template, shadow },
+            Ok(permit) => Decision {
+                verdict: Verdict::Permit(permit.0),
+                template: Some(permit.1),
+                shadow,
+            },
+            Err(denial) => Decision {
+                verdict: Verdict::Deny(denial),
+                template,
+                shadow,
+            },
         }
     }
 
@@ -165,7 +180,10 @@ impl Considered<'_> {
         if self.context.principal_expired() {
             return Err(self.deny(Reason::InvalidToken, None, body));
         }
-        let Some(chosen) = self.holding(Mode::Enforce).min_by(|a, b| a.policy.id.cmp(&b.policy.id)) else {
+        let Some(chosen) = self
+            .holding(Mode::Enforce)
+            .min_by(|a, b| a.policy.id.cmp(&b.policy.id))
+        else {
             return Err(self.no_permit(body));
         };
         if self.applying(Mode::Enforce).next().is_some() {
@@ -178,29 +196,38 @@ impl Considered<'_> {
             policy: chosen.policy.id.clone(),
             set_headers,
             named_headers: chosen.policy.headers.clone(),
-            until: earliest(chosen.window_end(), self.context.facts.principal.and_then(|p| p.expires_at)),
+            until: earliest(
+                chosen.window_end(),
+                self.context.facts.principal.and_then(|p| p.expires_at),
+            ),
         };
         Ok((permit, chosen.template()))
     }
 
     /// Permits that hold.
-    fn holding(&self, mode: Mode) -> impl Iterator<Item = &Candidate<'_>> {
+    fn holding(&self, mode: Mode) -> impl Iterator<Item = &Candidate<'c>> {
         self.candidates.iter().filter(move |c| {
             c.policy.effect == Effect::Permit && c.policy.mode == mode && c.truth() == Truth::True
         })
     }
 
     /// Forbids that apply.
-    fn applying(&self, mode: Mode) -> impl Iterator<Item = &Candidate<'_>> {
+    fn applying(&self, mode: Mode) -> impl Iterator<Item = &Candidate<'c>> {
         self.candidates.iter().filter(move |c| {
-            c.policy.effect == Effect::Forbid && c.policy.mode == mode && c.truth() != Truth::False && !self.lifted(c)
+            c.policy.effect == Effect::Forbid
+                && c.policy.mode == mode
+                && c.truth() != Truth::False
+                && !self.lifted(c)
         })
     }
 
-    fn lifted(&self, forbid: &Candidate<'_>) -> bool {
-        let lifts = |permit: &Candidate<'_>| {
+    fn lifted(&self, forbid: &Candidate<'c>) -> bool {
+        let lifts = |permit: &Candidate<'c>| {
             forbid.policy.unless.iter().any(|at| {
-                self.set.policies.get(*at as usize).is_some_and(|policy| std::ptr::eq(policy, permit.policy))
+                self.set
+                    .policies
+                    .get(*at as usize)
+                    .is_some_and(|policy| std::ptr::eq(policy, permit.policy))
             })
         };
         !forbid.policy.unless.is_empty() && self.holding(Mode::Enforce).any(lifts)
@@ -214,7 +241,9 @@ impl Considered<'_> {
                 let value = match setting {
                     Setting::Value(value) => value.clone(),
                     Setting::Fact(fact) => match permit.fact(&self.context, fact) {
-                        Value::Text(text) | Value::Wire(text) | Value::Number(text) => HeaderValue::from_str(text).ok()?,
+                        Value::Text(text) | Value::Wire(text) | Value::Number(text) => {
+                            HeaderValue::from_str(text).ok()?
+                        }
                         Value::Missing
                         | Value::Unreadable
                         | Value::Null
@@ -238,9 +267,15 @@ impl Considered<'_> {
     }
 
     fn shadow(&self) -> Vec<Shadow> {
-        let all = self.holding(Mode::Shadow).chain(self.applying(Mode::Shadow));
-        let mut shadow: Vec<Shadow> =
-            all.map(|c| Shadow { policy: c.policy.id.clone(), effect: c.policy.effect }).collect();
+        let all = self
+            .holding(Mode::Shadow)
+            .chain(self.applying(Mode::Shadow));
+        let mut shadow: Vec<Shadow> = all
+            .map(|c| Shadow {
+                policy: c.policy.id.clone(),
+                effect: c.policy.effect,
+            })
+            .collect();
         shadow.sort_by(|a, b| a.policy.cmp(&b.policy));
         shadow.dedup();
         shadow
@@ -276,7 +311,12 @@ impl Permit {
         named_headers: Vec<HeaderName>,
         until: Option<Timestamp>,
     ) -> Permit {
-        Permit { policy: policy.into(), set_headers, named_headers: named_headers.into(), until }
+        Permit {
+            policy: policy.into(),
+            set_headers,
+            named_headers: named_headers.into(),
+            until,
+        }
     }
 }
 
@@ -292,9 +332,16 @@ fn union<'c>(candidates: &[Candidate<'c>], context: &Context<'c>) -> Option<Cow<
     if !context.facts.has_body {
         return None;
     }
-    let mut parts = candidates.iter().filter(|c| c.is_live()).filter_map(|c| c.reads(context));
+    let mut parts = candidates
+        .iter()
+        .filter(|c| c.is_live())
+        .filter_map(|c| c.reads(context));
     let first = parts.next()?;
     let mut all = vec![first];
     all.extend(parts.filter(|part| !std::ptr::eq(*part, first)));
-    Some(if all.len() == 1 { Cow::Borrowed(first) } else { Cow::Owned(Projection::merge(&all)) })
+    Some(if all.len() == 1 {
+        Cow::Borrowed(first)
+    } else {
+        Cow::Owned(Projection::merge(&all))
+    })
 }

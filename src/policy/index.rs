@@ -21,11 +21,12 @@ use self::group::Group;
 use super::compile::Policy;
 use super::facts::FactRef;
 use super::json::Json;
-use super::matcher::{Op, Operand, Pattern};
+use super::matcher::pattern::Pattern;
+use super::matcher::{Op, Operand};
 use super::normalise::{Canonical, Reading};
 use super::source::Effect;
 use super::template::{Operation, Part, Span};
-use super::value::Value;
+use super::value::{Truth, Value};
 
 /// One template of one policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,8 @@ impl<'r> PathView<'r> {
         match self {
             PathView::Canonical(path) => match span.len {
                 Some(1) => Some(Cow::Borrowed(path.segment(start))),
-                Some(len) => path.joined(start, start + usize::from(len)),
-                None => path.joined(start, path.segments()),
+                Some(len) => path.joined(start..start + usize::from(len)),
+                None => path.joined(start..path.segments()),
             },
             PathView::Reading(texts) => {
                 let end = span.len.map_or(texts.len(), |len| start + usize::from(len));
@@ -91,17 +92,29 @@ pub(super) type Crowded = (usize, String);
 
 impl Index {
     /// Files every policy.
-    pub(super) fn build(policies: &[Policy], operations: &[Vec<Operation>]) -> Result<Index, Vec<Crowded>> {
+    pub(super) fn build(
+        policies: &[Policy],
+        operations: &[Vec<Operation>],
+    ) -> Result<Index, Vec<Crowded>> {
         let mut problems = Vec::new();
-        let mut index = Index { permits: Tree::new(false), forbids: Tree::new(true) };
+        let mut index = Index {
+            permits: Tree::new(false),
+            forbids: Tree::new(true),
+        };
         for (at, (policy, operations)) in policies.iter().zip(operations).enumerate() {
             let tree = match policy.effect {
                 Effect::Permit => &mut index.permits,
                 Effect::Forbid => &mut index.forbids,
             };
             for (template, operation) in operations.iter().enumerate() {
-                let (Ok(policy_index), Ok(template)) = (u32::try_from(at), u16::try_from(template)) else { continue };
-                let entry = Entry { policy: policy_index, template };
+                let (Ok(policy_index), Ok(template)) = (u32::try_from(at), u16::try_from(template))
+                else {
+                    continue;
+                };
+                let entry = Entry {
+                    policy: policy_index,
+                    template,
+                };
                 if let Err(error) = tree.insert(&exact_hosts(policy), operation, entry) {
                     problems.push((at, error));
                 }
@@ -109,7 +122,11 @@ impl Index {
         }
         index.permits.file(policies, &mut problems);
         index.forbids.file(policies, &mut problems);
-        if problems.is_empty() { Ok(index) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(index)
+        } else {
+            Err(problems)
+        }
     }
 
     /// Visits the permits that may hold.
@@ -121,7 +138,9 @@ impl Index {
     ) {
         let view = PathView::Canonical(request);
         self.permits.walk(request, |leaf| {
-            leaf.candidates(request.method(), &view, &fact, |entry| visit(entry, view.clone()));
+            leaf.candidates(request.method(), &view, &fact, |entry| {
+                visit(entry, view.clone())
+            });
         });
     }
 
@@ -137,12 +156,16 @@ impl Index {
         }
         let view = PathView::Canonical(request);
         self.forbids.walk(request, |leaf| {
-            leaf.candidates(request.method(), &view, &fact, |entry| visit(entry, view.clone()));
+            leaf.candidates(request.method(), &view, &fact, |entry| {
+                visit(entry, view.clone())
+            });
         });
         request.readings().iter().all(|reading| {
             self.forbids.walk_reading(request, reading, |leaf, texts| {
                 let view = PathView::Reading(texts.into());
-                leaf.candidates(request.method(), &view, &fact, |entry| visit(entry, view.clone()));
+                leaf.candidates(request.method(), &view, &fact, |entry| {
+                    visit(entry, view.clone())
+                });
             })
         })
     }
@@ -192,18 +215,30 @@ const MAX_STEPS: usize = 4_096;
 
 impl Tree {
     fn new(wide: bool) -> Tree {
-        Tree { nodes: vec![Node::default()], hosts: HashMap::default(), wide }
+        Tree {
+            nodes: vec![Node::default()],
+            hosts: HashMap::default(),
+            wide,
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.nodes.len() <= 1 && self.node(ANY_HOST).is_none_or(|n| n.end.iter().chain(&n.tail).all(Option::is_none))
+        self.nodes.len() <= 1
+            && self
+                .node(ANY_HOST)
+                .is_none_or(|n| n.end.iter().chain(&n.tail).all(Option::is_none))
     }
 
     fn node(&self, id: u32) -> Option<&Node> {
         self.nodes.get(id as usize)
     }
 
-    fn insert(&mut self, hosts: &[Box<str>], operation: &Operation, entry: Entry) -> Result<(), String> {
+    fn insert(
+        &mut self,
+        hosts: &[Box<str>],
+        operation: &Operation,
+        entry: Entry,
+    ) -> Result<(), String> {
         let roots: Vec<u32> = match hosts {
             [] => vec![ANY_HOST],
             hosts => hosts.iter().map(|host| self.root(host)).collect(),
@@ -238,7 +273,10 @@ impl Tree {
             at = next;
         }
         let slash = usize::from(template.trailing_slash && !self.wide);
-        let node = self.nodes.get_mut(at as usize).ok_or("the index is inconsistent")?;
+        let node = self
+            .nodes
+            .get_mut(at as usize)
+            .ok_or("the index is inconsistent")?;
         let ends = if tail { &mut node.tail } else { &mut node.end };
         let end = ends.get_mut(slash).ok_or("the index is inconsistent")?;
         Ok(end.get_or_insert_default())
@@ -247,17 +285,30 @@ impl Tree {
     fn child(&mut self, at: u32, part: &Part) -> Result<u32, String> {
         let next = u32::try_from(self.nodes.len()).map_err(|_| "too many routes")?;
         let wide = self.wide;
-        let node = self.nodes.get_mut(at as usize).ok_or("the index is inconsistent")?;
+        let node = self
+            .nodes
+            .get_mut(at as usize)
+            .ok_or("the index is inconsistent")?;
         let child = match part {
             Part::Literal(text) => {
-                let key = if wide { text.to_ascii_lowercase().into() } else { text.clone() };
+                let key = if wide {
+                    text.to_ascii_lowercase().into()
+                } else {
+                    text.clone()
+                };
                 *node.literals.entry(key).or_insert(next)
             }
             Part::Any => *node.any.get_or_insert(next),
-            Part::Matches(pattern) => match node.patterns.iter().find(|(known, _)| known.text() == pattern.text()) {
+            Part::Matches(pattern) => match node
+                .patterns
+                .iter()
+                .find(|(known, _)| known.text() == pattern.text())
+            {
                 Some((_, child)) => *child,
                 None if node.patterns.len() >= MAX_PATTERNS => {
-                    return Err(format!("more than {MAX_PATTERNS} regexes at the same place of a path; judge the parameter under `path` instead"));
+                    return Err(format!(
+                        "more than {MAX_PATTERNS} regexes at the same place of a path; judge the parameter under `path` instead"
+                    ));
                 }
                 None => {
                     node.patterns.push((pattern.clone(), next));
@@ -276,7 +327,8 @@ impl Tree {
         for node in &mut self.nodes {
             node.literals.shrink_to_fit();
             for leaf in node.end.iter_mut().chain(&mut node.tail).flatten() {
-                let slots = std::iter::once(&mut leaf.any).chain(leaf.methods.iter_mut().map(|(_, slot)| slot));
+                let slots = std::iter::once(&mut leaf.any)
+                    .chain(leaf.methods.iter_mut().map(|(_, slot)| slot));
                 for slot in slots {
                     match Group::build(std::mem::take(&mut slot.gathered), policies) {
                         Ok(group) => slot.group = group,
@@ -296,7 +348,10 @@ impl Tree {
             return None;
         }
         if self.wide && text.bytes().any(|b| b.is_ascii_uppercase()) {
-            return node.literals.get(text.to_ascii_lowercase().as_str()).copied();
+            return node
+                .literals
+                .get(text.to_ascii_lowercase().as_str())
+                .copied();
         }
         node.literals.get(text).copied()
     }
@@ -306,7 +361,18 @@ impl Tree {
         self.literal(node, text).into_iter().for_each(&mut visit);
         if !text.is_empty() {
             node.any.into_iter().for_each(&mut visit);
-            node.patterns.iter().filter(|(p, _)| p.is_match(text)).for_each(|(_, child)| visit(*child));
+            // What can't be told counts against the request, as everywhere.
+            let fits = |truth| {
+                if self.wide {
+                    truth != Truth::False
+                } else {
+                    truth == Truth::True
+                }
+            };
+            node.patterns
+                .iter()
+                .filter(|(p, _)| fits(p.test(text)))
+                .for_each(|(_, child)| visit(*child));
         }
     }
 
@@ -314,7 +380,8 @@ impl Tree {
     fn walk(&self, path: &Canonical, mut visit: impl FnMut(&Leaf)) {
         let count = path.segments();
         let slash = usize::from(path.trailing_slash() && !self.wide);
-        let mut open: SmallVec<[(u32, usize); 16]> = self.roots(path.host()).map(|root| (root, 0)).collect();
+        let mut open: SmallVec<[(u32, usize); 16]> =
+            self.roots(path.host()).map(|root| (root, 0)).collect();
         while let Some((id, at)) = open.pop() {
             let Some(node) = self.node(id) else { continue };
             let ends = if at < count { &node.tail } else { &node.end };
@@ -329,9 +396,17 @@ impl Tree {
 
     /// Visits every leaf that a reading reaches, with the texts that its template's parts took. A part takes one
     /// piece, or a whole segment of several. False where that has too many ways.
-    fn walk_reading<'r>(&self, path: &Canonical, reading: &'r Reading, mut visit: impl FnMut(&Leaf, Vec<Cow<'r, str>>)) -> bool {
+    fn walk_reading<'r>(
+        &self,
+        path: &Canonical,
+        reading: &'r Reading,
+        mut visit: impl FnMut(&Leaf, Vec<Cow<'r, str>>),
+    ) -> bool {
         let pieces = &reading.pieces;
-        let mut open: Vec<(u32, usize, Vec<Cow<'r, str>>)> = self.roots(path.host()).map(|root| (root, 0, Vec::new())).collect();
+        let mut open: Vec<(u32, usize, Vec<Cow<'r, str>>)> = self
+            .roots(path.host())
+            .map(|root| (root, 0, Vec::new()))
+            .collect();
         let mut steps = 0;
         while let Some((id, at, texts)) = open.pop() {
             steps += 1;
@@ -347,7 +422,12 @@ impl Tree {
             };
             if let [Some(leaf), _] = &node.tail {
                 let mut texts = texts.clone();
-                texts.extend(pieces.iter().skip(at).map(|piece| Cow::Borrowed(&*piece.text)));
+                texts.extend(
+                    pieces
+                        .iter()
+                        .skip(at)
+                        .map(|piece| Cow::Borrowed(&*piece.text)),
+                );
                 visit(leaf, texts);
             }
             let mut step = |text: Cow<'r, str>, next: usize| {
@@ -360,7 +440,9 @@ impl Tree {
             let inside = rest.iter().take_while(|piece| !piece.begins);
             let more = inside.clone().count();
             if first.begins && more > 0 {
-                let joined = inside.fold(first.text.to_string(), |text, piece| text + "/" + &piece.text);
+                let joined = inside.fold(first.text.to_string(), |text, piece| {
+                    text + "/" + &piece.text
+                });
                 step(Cow::Owned(joined), at + 1 + more);
             }
             step(Cow::Borrowed(&*first.text), at + 1);
@@ -378,7 +460,13 @@ impl Leaf {
         for method in methods {
             match self.methods.iter_mut().find(|(known, _)| known == method) {
                 Some((_, slot)) => slot.gathered.push(entry),
-                None => self.methods.push((method.clone(), Slot { gathered: vec![entry], group: Group::default() })),
+                None => self.methods.push((
+                    method.clone(),
+                    Slot {
+                        gathered: vec![entry],
+                        group: Group::default(),
+                    },
+                )),
             }
         }
     }
@@ -390,7 +478,11 @@ impl Leaf {
         fact: &impl Fn(&FactRef) -> Value<'v>,
         mut visit: impl FnMut(Entry),
     ) {
-        let named = self.methods.iter().find(|(known, _)| **known == *method).map(|(_, slot)| slot);
+        let named = self
+            .methods
+            .iter()
+            .find(|(known, _)| **known == *method)
+            .map(|(_, slot)| slot);
         for slot in std::iter::once(&self.any).chain(named) {
             slot.group.candidates(view, fact, &mut visit);
         }
@@ -403,10 +495,14 @@ fn exact_hosts(policy: &Policy) -> Vec<Box<str>> {
         Operand::Literal(Json::Text(text)) => Some(text.clone()),
         _ => None,
     };
-    let ops = policy.conditions.iter().filter(|c| c.fact == FactRef::Host).flat_map(|c| &c.matcher.ops);
+    let ops = policy
+        .conditions
+        .iter()
+        .filter(|c| c.fact == FactRef::Host)
+        .flat_map(|c| &c.matcher.ops);
     ops.filter_map(|op| match op {
         Op::Eq(operand) => Some(vec![text(operand)?]),
-        Op::In(list) => list.iter().map(text).collect(),
+        Op::In(members) => members.iter().map(text).collect(),
         _ => None,
     })
     .next()

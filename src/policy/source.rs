@@ -13,11 +13,11 @@ use hashbrown::HashMap;
 use http::{HeaderName, HeaderValue};
 
 use super::facts::FactRef;
-use super::json::Pointer;
+use super::json::{Json, Pointer};
 use super::matcher::{Kind, Matcher, Names};
 use super::template::Operation;
 use super::window::{Moment, Weekly, Window, numeric_date, parse_rfc3339};
-use crate::yaml::{At, Fields, Mark, Problems, Yaml};
+use crate::yaml::{At, Fields, Mark, Node, Problems, Yaml};
 
 pub use body::{BodyRule, FORM, Judged, is_json};
 
@@ -26,8 +26,8 @@ pub const FILE_KEYS: &[&str] = &["version", "policies"];
 
 /// The keys of a policy.
 pub const POLICY_KEYS: &[&str] = &[
-    "id", "about", "effect", "mode", "do", "host", "who", "path", "query", "headers", "client", "body", "when",
-    "needs", "unless", "limits", "upgrade", "then",
+    "id", "about", "effect", "mode", "do", "host", "who", "path", "query", "headers", "client",
+    "body", "when", "needs", "unless", "limits", "upgrade", "then",
 ];
 
 /// Whether a policy admits or refuses.
@@ -167,13 +167,20 @@ impl BodyIds {
 
 /// Reads every policy of a file. Policies with a problem are left out; the set is refused as a whole then.
 pub fn read(root: &At<'_>, fields: &mut BodyIds, problems: &mut Problems) -> Vec<Draft> {
-    let Some(file) = root.fields(FILE_KEYS, problems) else { return Vec::new() };
+    let Some(file) = root.fields(FILE_KEYS, problems) else {
+        return Vec::new();
+    };
     if let Some(version) = file.required("version", problems) {
         version.integer(1, 1, problems);
     }
-    let Some(policies) = file.required("policies", problems) else { return Vec::new() };
+    let Some(policies) = file.required("policies", problems) else {
+        return Vec::new();
+    };
     let items = policies.items(problems);
-    items.iter().filter_map(|at| Reader::new(fields, problems).policy(at)).collect()
+    items
+        .iter()
+        .filter_map(|at| Reader::new(fields, problems).policy(at))
+        .collect()
 }
 
 /// What is gathered while one policy is read.
@@ -195,8 +202,17 @@ struct NameScope<'p> {
 
 impl<'p> Reader<'p> {
     fn new(fields: &'p mut BodyIds, problems: &'p mut Problems) -> Self {
-        let scope = NameScope { fields, parameters: Vec::new(), captured: Vec::new(), body: Vec::new() };
-        Self { problems, scope, conditions: Vec::new() }
+        let scope = NameScope {
+            fields,
+            parameters: Vec::new(),
+            captured: Vec::new(),
+            body: Vec::new(),
+        };
+        Self {
+            problems,
+            scope,
+            conditions: Vec::new(),
+        }
     }
 
     fn policy(mut self, at: &At<'_>) -> Option<Draft> {
@@ -207,10 +223,24 @@ impl<'p> Reader<'p> {
                 value.problem(self.problems, format!("`{key}` ({what}) comes in a later version; this one refuses a file that relies on it"));
             }
         }
-        let effect = self.word(&map, "effect", &[("permit", Effect::Permit), ("forbid", Effect::Forbid)]).unwrap_or(Effect::Permit);
-        let mode = self.word(&map, "mode", &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]).unwrap_or(Mode::Enforce);
+        let effect = self
+            .word(
+                &map,
+                "effect",
+                &[("permit", Effect::Permit), ("forbid", Effect::Forbid)],
+            )
+            .unwrap_or(Effect::Permit);
+        let mode = self
+            .word(
+                &map,
+                "mode",
+                &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)],
+            )
+            .unwrap_or(Mode::Enforce);
         let permit = effect == Effect::Permit;
-        let about = map.optional("about").and_then(|at| at.text(self.problems).map(Into::into));
+        let about = map
+            .optional("about")
+            .and_then(|at| at.text(self.problems).map(Into::into));
         let operations = self.operations(&map);
         let subject = self.who(&map, permit);
         if let Some(host) = map.optional("host") {
@@ -220,10 +250,15 @@ impl<'p> Reader<'p> {
         self.client(&map);
         let query = self.query(&map, permit);
         let (headers, headers_closed) = self.headers(&map);
-        let websocket = self.word(&map, "upgrade", &[("websocket", true)]).unwrap_or(false);
+        let websocket = self
+            .word(&map, "upgrade", &[("websocket", true)])
+            .unwrap_or(false);
         let body = self.body(&map, permit);
         if websocket && map.optional("body").is_some() {
-            at.problem(self.problems, "`upgrade` excludes `body`: the frames of a WebSocket are not judged");
+            at.problem(
+                self.problems,
+                "`upgrade` excludes `body`: the frames of a WebSocket are not judged",
+            );
         }
         let window = map.optional("when").and_then(|at| self.window(&at));
         let unless = self.unless(&map, permit);
@@ -258,7 +293,10 @@ impl<'p> Reader<'p> {
         let text = at.text(self.problems)?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
         if text.is_empty() || text.len() > 128 || !text.bytes().all(plain) {
-            at.problem(self.problems, "an id is 1 to 128 letters, digits and `. _ - / :`");
+            at.problem(
+                self.problems,
+                "an id is 1 to 128 letters, digits and `. _ - / :`",
+            );
             return None;
         }
         Some((text.into(), at.node.mark))
@@ -268,19 +306,29 @@ impl<'p> Reader<'p> {
     fn word<T: Copy>(&mut self, map: &Fields<'_>, key: &str, words: &[(&str, T)]) -> Option<T> {
         let at = map.optional(key)?;
         let text = at.text(self.problems)?;
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            at.problem(self.problems, format!("`{text}` is not known here; write {}", known.join(" or ")));
+            at.problem(
+                self.problems,
+                format!("`{text}` is not known here; write {}", known.join(" or ")),
+            );
         }
         found
     }
 
     fn operations(&mut self, map: &Fields<'_>) -> Vec<Operation> {
-        let Some(at) = map.required("do", self.problems) else { return Vec::new() };
+        let Some(at) = map.required("do", self.problems) else {
+            return Vec::new();
+        };
         let mut operations: Vec<Operation> = Vec::new();
         for item in at.one_or_many() {
-            let Some(text) = item.text(self.problems) else { continue };
+            let Some(text) = item.text(self.problems) else {
+                continue;
+            };
             match Operation::parse(text) {
                 Ok(operation) => operations.push(operation),
                 Err(error) => item.problem(self.problems, error),
@@ -289,35 +337,62 @@ impl<'p> Reader<'p> {
         if operations.is_empty() {
             at.problem(self.problems, "a policy speaks of at least one operation");
         }
-        let Some((first, others)) = operations.split_first() else { return operations };
+        let Some((first, others)) = operations.split_first() else {
+            return operations;
+        };
         let everywhere = |name: &str| others.iter().all(|o| o.template.parameter(name).is_some());
-        self.scope.parameters =
-            first.template.parameters.iter().map(|p| p.name.clone()).filter(|name| everywhere(name)).collect();
+        self.scope.parameters = first
+            .template
+            .parameters
+            .iter()
+            .map(|p| p.name.clone())
+            .filter(|name| everywhere(name))
+            .collect();
         operations
     }
 
     /// Reads a matcher and keeps it as a condition.
     fn condition(&mut self, at: &At<'_>, label: &str, fact: FactRef, kind: Kind) {
-        let Some(matcher) = Matcher::read(at, kind, &mut self.scope, self.problems) else { return };
+        let Some(matcher) = Matcher::read(at, kind, &mut self.scope, self.problems) else {
+            return;
+        };
         let mut stage = stage_of(&fact);
         matcher.references(&mut |fact| stage = stage.max(stage_of(fact)));
-        self.conditions.push(Condition { label: label.into(), fact, matcher, stage });
+        self.conditions.push(Condition {
+            label: label.into(),
+            fact,
+            matcher,
+            stage,
+        });
     }
 
     fn path(&mut self, map: &Fields<'_>) {
-        let Some(at) = map.optional("path") else { return };
-        let Some(entries) = at.entries(self.problems) else { return };
+        let Some(at) = map.optional("path") else {
+            return;
+        };
+        let Some(entries) = at.entries(self.problems) else {
+            return;
+        };
         for (key, value) in entries {
             match self.scope.parameter(&key.text) {
-                Ok(index) => self.condition(&value, &format!("path/{}", key.text), FactRef::Path(index), Kind::Wire),
+                Ok(index) => self.condition(
+                    &value,
+                    &format!("path/{}", key.text),
+                    FactRef::Path(index),
+                    Kind::Wire,
+                ),
                 Err(error) => self.problems.add(Some(key.mark), value.key(), error),
             }
         }
     }
 
     fn client(&mut self, map: &Fields<'_>) {
-        let Some(at) = map.optional("client") else { return };
-        let Some(client) = at.fields(&["ip"], self.problems) else { return };
+        let Some(at) = map.optional("client") else {
+            return;
+        };
+        let Some(client) = at.fields(&["ip"], self.problems) else {
+            return;
+        };
         if let Some(ip) = client.required("ip", self.problems) {
             self.condition(&ip, "client/ip", FactRef::ClientIp, Kind::Address);
         }
@@ -325,7 +400,11 @@ impl<'p> Reader<'p> {
 
     fn query(&mut self, map: &Fields<'_>, permit: bool) -> QueryRule {
         let Some(at) = map.optional("query") else {
-            return if permit { QueryRule::None } else { QueryRule::Any };
+            return if permit {
+                QueryRule::None
+            } else {
+                QueryRule::Any
+            };
         };
         if at.is_word("none") {
             return QueryRule::None;
@@ -333,25 +412,46 @@ impl<'p> Reader<'p> {
         if at.is_word("any") {
             return QueryRule::Any;
         }
-        let Some(entries) = at.entries(self.problems) else { return QueryRule::None };
+        let Some(entries) = at.entries(self.problems) else {
+            return QueryRule::None;
+        };
         let mut names: Vec<Box<str>> = Vec::new();
         let mut closed = permit;
         for (key, value) in entries {
             if key.text == "only" {
                 closed = true;
-                names.extend(value.items(self.problems).iter().filter_map(|i| i.text(self.problems)).map(Box::from));
+                names.extend(
+                    value
+                        .items(self.problems)
+                        .iter()
+                        .filter_map(|i| i.text(self.problems))
+                        .map(Box::from),
+                );
             } else {
                 names.push(key.text.as_str().into());
-                self.condition(&value, &format!("query/{}", key.text), FactRef::Query(key.text.as_str().into()), Kind::Wire);
+                self.condition(
+                    &value,
+                    &format!("query/{}", key.text),
+                    FactRef::Query(key.text.as_str().into()),
+                    Kind::Wire,
+                );
             }
         }
-        if closed { QueryRule::Only(names) } else { QueryRule::Any }
+        if closed {
+            QueryRule::Only(names)
+        } else {
+            QueryRule::Any
+        }
     }
 
     fn headers(&mut self, map: &Fields<'_>) -> (Vec<HeaderName>, bool) {
         let (mut names, mut closed) = (Vec::new(), false);
-        let Some(at) = map.optional("headers") else { return (names, closed) };
-        let Some(entries) = at.entries(self.problems) else { return (names, closed) };
+        let Some(at) = map.optional("headers") else {
+            return (names, closed);
+        };
+        let Some(entries) = at.entries(self.problems) else {
+            return (names, closed);
+        };
         for (key, value) in entries {
             if key.text == "only" {
                 closed = true;
@@ -362,7 +462,12 @@ impl<'p> Reader<'p> {
                 }
             } else if let Some(name) = self.header_name(&key.text, &value) {
                 names.push(name.clone());
-                self.condition(&value, &format!("headers/{name}"), FactRef::Header(name), Kind::Wire);
+                self.condition(
+                    &value,
+                    &format!("headers/{name}"),
+                    FactRef::Header(name),
+                    Kind::Wire,
+                );
             }
         }
         (names, closed)
@@ -385,12 +490,18 @@ impl<'p> Reader<'p> {
         let until = map.optional("until").and_then(|at| self.moment(&at));
         let max = map.optional("max").and_then(|at| self.duration(&at));
         if max.is_some() && until.is_none() {
-            at.problem(self.problems, "`max` bounds the time up to `until`, which is missing");
+            at.problem(
+                self.problems,
+                "`max` bounds the time up to `until`, which is missing",
+            );
         }
         if let (Some(Moment::At(a)), Some(Moment::At(b))) = (&from, &until)
             && a >= b
         {
-            at.problem(self.problems, "the window is empty: `until` is not after `from`");
+            at.problem(
+                self.problems,
+                "the window is empty: `until` is not after `from`",
+            );
         }
         let mut weekly = Vec::new();
         if let Some(list) = map.optional("weekly") {
@@ -405,7 +516,12 @@ impl<'p> Reader<'p> {
         if from.is_none() && until.is_none() && weekly.is_empty() {
             at.problem(self.problems, "a window says `from`, `until` or `weekly`");
         }
-        Some(Window { from, until, max, weekly })
+        Some(Window {
+            from,
+            until,
+            max,
+            weekly,
+        })
     }
 
     fn moment(&mut self, at: &At<'_>) -> Option<Moment> {
@@ -439,36 +555,67 @@ impl<'p> Reader<'p> {
             _ => None,
         };
         if parsed.is_none() {
-            at.problem(self.problems, "write a duration such as `30m`, `2h` or `45s`");
+            at.problem(
+                self.problems,
+                "write a duration such as `30m`, `2h` or `45s`",
+            );
         }
         parsed
     }
 
     fn unless(&mut self, map: &Fields<'_>, permit: bool) -> Vec<(Arc<str>, Mark)> {
-        let Some(at) = map.optional("unless") else { return Vec::new() };
+        let Some(at) = map.optional("unless") else {
+            return Vec::new();
+        };
         if permit {
-            at.problem(self.problems, "`unless` stands on a forbid: it names the permits that lift it");
+            at.problem(
+                self.problems,
+                "`unless` stands on a forbid: it names the permits that lift it",
+            );
         }
-        at.one_or_many().iter().filter_map(|item| Some((item.text(self.problems)?.into(), item.node.mark))).collect()
+        at.one_or_many()
+            .iter()
+            .filter_map(|item| Some((item.text(self.problems)?.into(), item.node.mark)))
+            .collect()
     }
 
     fn then(&mut self, map: &Fields<'_>, permit: bool) -> Vec<(HeaderName, Setting)> {
         let mut set = Vec::new();
-        let Some(at) = map.optional("then") else { return set };
+        let Some(at) = map.optional("then") else {
+            return set;
+        };
         if !permit {
-            at.problem(self.problems, "`then` stands on a permit: a forbid forwards nothing");
+            at.problem(
+                self.problems,
+                "`then` stands on a permit: a forbid forwards nothing",
+            );
         }
-        let Some(then) = at.fields(&["set_headers", "redact"], self.problems) else { return set };
+        let Some(then) = at.fields(&["set_headers", "redact"], self.problems) else {
+            return set;
+        };
         if let Some(redact) = then.optional("redact") {
-            redact.problem(self.problems, "`redact` comes in a later version; this one refuses a file that relies on it");
+            redact.problem(
+                self.problems,
+                "`redact` comes in a later version; this one refuses a file that relies on it",
+            );
         }
-        let Some(headers) = then.optional("set_headers") else { return set };
-        let Some(entries) = headers.entries(self.problems) else { return set };
+        let Some(headers) = then.optional("set_headers") else {
+            return set;
+        };
+        let Some(entries) = headers.entries(self.problems) else {
+            return set;
+        };
         for (key, value) in entries {
-            let Some(name) = self.header_name(&key.text, &value) else { continue };
-            let Some(text) = value.text(self.problems) else { continue };
+            let Some(name) = self.header_name(&key.text, &value) else {
+                continue;
+            };
+            let Some(text) = value.text(self.problems) else {
+                continue;
+            };
             let setting = match text.strip_prefix('$') {
-                Some(reference) if !reference.starts_with('$') => self.scope.resolve(reference).map(Setting::Fact),
+                Some(reference) if !reference.starts_with('$') => {
+                    self.scope.resolve(reference).map(Setting::Fact)
+                }
                 escaped => HeaderValue::from_str(escaped.unwrap_or(text))
                     .map(Setting::Value)
                     .map_err(|_| "a header's value is printable text on one line".to_owned()),
@@ -488,14 +635,23 @@ impl NameScope<'_> {
         if !self.parameters.iter().any(|p| **p == *name) {
             let has: Vec<&str> = self.parameters.iter().map(|p| &**p).collect();
             return Err(match has.is_empty() {
-                true => format!("no parameter `{name}` stands in every template of this policy (none does)"),
-                false => format!("the template has no parameter \"{name}\" (it has: {})", has.join(", ")),
+                true => format!(
+                    "no parameter `{name}` stands in every template of this policy (none does)"
+                ),
+                false => format!(
+                    "the template has no parameter \"{name}\" (it has: {})",
+                    has.join(", ")
+                ),
             });
         }
-        let index = self.captured.iter().position(|p| **p == *name).unwrap_or_else(|| {
-            self.captured.push(name.into());
-            self.captured.len() - 1
-        });
+        let index = self
+            .captured
+            .iter()
+            .position(|p| **p == *name)
+            .unwrap_or_else(|| {
+                self.captured.push(name.into());
+                self.captured.len() - 1
+            });
         u16::try_from(index).map_err(|_| "too many parameters".to_owned())
     }
 }
@@ -528,19 +684,45 @@ const LATER: [(&str, &str); 2] = [("needs", "approvals"), ("limits", "budgets an
 /// A header that a policy may judge, forward or set: not the credential, and nothing that frames or routes.
 fn judged_header(text: &str) -> Result<HeaderName, String> {
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(format!("write the header's name in lower case: `{}`", text.to_ascii_lowercase()));
+        return Err(format!(
+            "write the header's name in lower case: `{}`",
+            text.to_ascii_lowercase()
+        ));
     }
-    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("`{text}` is no header name"))?;
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("`{text}` is no header name"))?;
     if text.contains('_') {
-        return Err(format!("`{text}`: a header name with `_` is refused in every request"));
+        return Err(format!(
+            "`{text}`: a header name with `_` is refused in every request"
+        ));
     }
     match text {
-        "authorization" | "proxy-authorization" => Err("the credential is judged by `who`".to_owned()),
-        "host" => Err("the host is judged by `host`".to_owned()),
-        "connection" | "content-length" | "expect" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade" => {
-            Err(format!("`{text}` frames the message and is the proxy's own"))
+        "authorization" | "proxy-authorization" => {
+            Err("the credential is judged by `who`".to_owned())
         }
+        "host" => Err("the host is judged by `host`".to_owned()),
+        "connection" | "content-length" | "expect" | "keep-alive" | "proxy-connection" | "te"
+        | "trailer" | "transfer-encoding" | "upgrade" => Err(format!(
+            "`{text}` frames the message and is the proxy's own"
+        )),
         _ => Ok(name),
+    }
+}
+
+/// A YAML value as JSON, numbers as written.
+pub fn json_of(node: &Node) -> Json {
+    match &node.value {
+        Yaml::Null => Json::Null,
+        Yaml::Bool(value) => Json::Bool(*value),
+        Yaml::Number(text) => Json::Number(text.as_str().into()),
+        Yaml::Text(text) => Json::Text(text.as_str().into()),
+        Yaml::List(items) => Json::Array(items.iter().map(json_of).collect()),
+        Yaml::Map(entries) => Json::Object(
+            entries
+                .iter()
+                .map(|(key, value)| (key.text.as_str().into(), json_of(value)))
+                .collect(),
+        ),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::matcher::Pattern;
+use super::matcher::pattern::Pattern;
 
 /// One entry of `do`.
 #[derive(Clone, Debug)]
@@ -65,10 +65,19 @@ impl Operation {
     /// Parses `GET,HEAD /a/{b}`; the error says what is wrong and what would be right.
     pub fn parse(text: &str) -> Result<Operation, String> {
         let Some((methods, template)) = text.split_once(' ') else {
-            return Err(format!("`{text}` is no operation; write `METHOD /path`, such as `GET /tenants/{{tenant}}`"));
+            return Err(format!(
+                "`{text}` is no operation; write `METHOD /path`, such as `GET /tenants/{{tenant}}`"
+            ));
         };
-        let methods = if methods == "*" { None } else { Some(parse_methods(methods)?) };
-        Ok(Operation { methods, template: Template::parse(template.trim_start_matches(' '))? })
+        let methods = if methods == "*" {
+            None
+        } else {
+            Some(parse_methods(methods)?)
+        };
+        Ok(Operation {
+            methods,
+            template: Template::parse(template.trim_start_matches(' '))?,
+        })
     }
 }
 
@@ -76,7 +85,9 @@ fn parse_methods(text: &str) -> Result<Vec<Box<str>>, String> {
     let mut methods: Vec<Box<str>> = Vec::new();
     for method in text.split(',') {
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
-            return Err(format!("`{method}` is no method; write upper-case methods joined by commas, or `*` for any"));
+            return Err(format!(
+                "`{method}` is no method; write upper-case methods joined by commas, or `*` for any"
+            ));
         }
         if matches!(method, "CONNECT" | "TRACE") {
             return Err(format!("{method} is never forwarded"));
@@ -95,8 +106,12 @@ impl Template {
         let Some(rest) = text.strip_prefix('/') else {
             return Err(format!("the template `{text}` does not begin with `/`"));
         };
-        let mut template =
-            Template { text: text.into(), parts: Vec::new(), parameters: Vec::new(), trailing_slash: false };
+        let mut template = Template {
+            text: text.into(),
+            parts: Vec::new(),
+            parameters: Vec::new(),
+            trailing_slash: false,
+        };
         if rest.is_empty() {
             return Ok(template);
         }
@@ -130,32 +145,46 @@ impl Template {
         };
         let (name, parts, len) = parameter(inner, segment)?;
         if len.is_none() && !last {
-            return Err(format!("`{segment}` takes all that follows, so it can only stand at the end"));
+            return Err(format!(
+                "`{segment}` takes all that follows, so it can only stand at the end"
+            ));
         }
         if self.parameter(name).is_some() {
             return Err(format!("the parameter `{name}` stands here twice"));
         }
-        let start = u16::try_from(self.parts.len()).map_err(|_| "the template is too long".to_owned())?;
-        self.parameters.push(Parameter { name: name.into(), span: Span { start, len } });
+        let start =
+            u16::try_from(self.parts.len()).map_err(|_| "the template is too long".to_owned())?;
+        self.parameters.push(Parameter {
+            name: name.into(),
+            span: Span { start, len },
+        });
         self.parts.extend(parts);
         Ok(())
     }
 }
 
 /// Reads the inside of `{…}`: the name, its parts, and how many segments it takes.
-fn parameter<'t>(inner: &'t str, segment: &str) -> Result<(&'t str, Vec<Part>, Option<u16>), String> {
+fn parameter<'t>(
+    inner: &'t str,
+    segment: &str,
+) -> Result<(&'t str, Vec<Part>, Option<u16>), String> {
     let (name, parts, len) = if let Some((name, regex)) = inner.split_once(':') {
         (name, vec![Part::Matches(Pattern::new(regex)?)], Some(1))
     } else if let Some(name) = inner.strip_suffix("...") {
         (name, vec![Part::Tail], None)
     } else if let Some((name, count)) = inner.split_once('*') {
         let count = count.parse::<u16>().ok().filter(|n| (1..=16).contains(n));
-        let count = count.ok_or_else(|| format!("`{segment}`: write how many segments, from 1 to 16"))?;
+        let count =
+            count.ok_or_else(|| format!("`{segment}`: write how many segments, from 1 to 16"))?;
         (name, vec![Part::Any; usize::from(count)], Some(count))
     } else {
         (inner, vec![Part::Any], Some(1))
     };
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    {
         return Err(if inner.contains(['{', '}']) {
             mixed(segment)
         } else {
@@ -179,7 +208,9 @@ fn split_segments(text: &str) -> Result<Vec<&str>, String> {
         let at = from + found;
         match rest.as_bytes().get(at) {
             Some(b'{') => depth += 1,
-            Some(b'}') if depth == 0 => return Err("`}` closes nothing; write it as `%7D`".to_owned()),
+            Some(b'}') if depth == 0 => {
+                return Err("`}` closes nothing; write it as `%7D`".to_owned());
+            }
             Some(b'}') => depth -= 1,
             _ if depth == 0 => {
                 let (segment, after) = rest.split_at(at);
@@ -207,10 +238,17 @@ fn literal(segment: &str) -> Result<Box<str>, String> {
         return Err(mixed(segment));
     }
     if segment.contains('*') {
-        return Err(format!("`{segment}`: write `{{name}}` for one segment, `{{name...}}` for the rest, `%2A` for a literal star"));
+        return Err(format!(
+            "`{segment}`: write `{{name}}` for one segment, `{{name...}}` for the rest, `%2A` for a literal star"
+        ));
     }
-    if let Some(odd) = segment.chars().find(|c| !(c.is_ascii_alphanumeric() || "-._~!$&'()+,;=:@%".contains(*c))) {
-        return Err(format!("`{segment}`: the character {odd:?} can't stand in a path; percent-encode it"));
+    if let Some(odd) = segment
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || "-._~!$&'()+,;=:@%".contains(*c)))
+    {
+        return Err(format!(
+            "`{segment}`: the character {odd:?} can't stand in a path; percent-encode it"
+        ));
     }
     let decoded = percent_decode(segment)
         .ok_or_else(|| format!("`{segment}`: `%` wants two hex digits that decode to UTF-8"))?;
@@ -218,13 +256,17 @@ fn literal(segment: &str) -> Result<Box<str>, String> {
         return Err(format!("`{segment}`: a dot segment, which no request has"));
     }
     if decoded.contains('\\') || decoded.chars().any(char::is_control) {
-        return Err(format!("`{segment}`: a backslash or control character, which no request has"));
+        return Err(format!(
+            "`{segment}`: a backslash or control character, which no request has"
+        ));
     }
     Ok(decoded.into())
 }
 
 fn mixed(segment: &str) -> String {
-    format!("`{segment}` mixes text and a parameter; one segment is either, so write a regex: `{{name:[a-z]+\\.pdf}}`")
+    format!(
+        "`{segment}` mixes text and a parameter; one segment is either, so write a regex: `{{name:[a-z]+\\.pdf}}`"
+    )
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -270,7 +312,12 @@ mod tests {
                     .iter()
                     .map(|p| format!("{}@{}+{:?}", p.name, p.span.start, p.span.len.unwrap_or(0)))
                     .collect();
-                format!("{} {} {}", parts.join("|"), names.join(","), op.template.trailing_slash)
+                format!(
+                    "{} {} {}",
+                    parts.join("|"),
+                    names.join(","),
+                    op.template.trailing_slash
+                )
             }
         }
     }
@@ -280,7 +327,10 @@ mod tests {
         let cases = [
             ("GET /", "  false"),
             ("GET,PUT /a/{b}/c", "a|?|c b@1+1 false"),
-            ("* /repos/{repo*2}/contents/{file...}", "repos|?|?|contents|... repo@1+2,file@4+0 false"),
+            (
+                "* /repos/{repo*2}/contents/{file...}",
+                "repos|?|?|contents|... repo@1+2,file@4+0 false",
+            ),
             ("GET /a/{id:[0-9]{1,3}/?}/", "a|~ id@1+1 true"),
             ("GET /v1/x%3Ay", "v1|x:y  false"),
             ("GET /p/a%2Fb", "p|a/b  false"),
@@ -316,7 +366,10 @@ mod tests {
         ];
         for (text, want) in cases {
             let got = shape(text);
-            assert!(got.starts_with("error: ") && got.contains(want), "{text}: {got}");
+            assert!(
+                got.starts_with("error: ") && got.contains(want),
+                "{text}: {got}"
+            );
         }
     }
 }

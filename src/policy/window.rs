@@ -41,7 +41,11 @@ pub struct Weekly {
 
 impl Window {
     /// Whether `now` is inside, and when the window that is open then ends.
-    pub fn test<'v>(&self, now: Timestamp, fact: impl Fn(&FactRef) -> Value<'v>) -> (Truth, Option<Timestamp>) {
+    pub fn test<'v>(
+        &self,
+        now: Timestamp,
+        fact: impl Fn(&FactRef) -> Value<'v>,
+    ) -> (Truth, Option<Timestamp>) {
         let resolve = |moment: &Option<Moment>| match moment {
             None => Ok(None),
             Some(Moment::At(at)) => Ok(Some(*at)),
@@ -49,18 +53,28 @@ impl Window {
         };
         let (from, until) = (resolve(&self.from), resolve(&self.until));
         let mut truth = Truth::True;
-        truth = truth.and(from.map_or(Truth::Indeterminate, |from| from.is_none_or(|from| now >= from).into()));
-        truth = truth.and(until.map_or(Truth::Indeterminate, |until| until.is_none_or(|until| now < until).into()));
+        truth = truth.and(from.map_or(Truth::Indeterminate, |from| {
+            from.is_none_or(|from| now >= from).into()
+        }));
+        truth = truth.and(until.map_or(Truth::Indeterminate, |until| {
+            until.is_none_or(|until| now < until).into()
+        }));
         let mut end = until.ok().flatten();
         if let Some(max) = self.max {
             truth = truth.and(match (from, end) {
-                (Ok(from), Some(until)) => (until.duration_since(from.unwrap_or(now)) <= max).into(),
+                (Ok(from), Some(until)) => {
+                    (until.duration_since(from.unwrap_or(now)) <= max).into()
+                }
                 _ => Truth::Indeterminate,
             });
         }
         if !self.weekly.is_empty() {
             // Of overlapping hours, the last to end keeps the window open.
-            let open = self.weekly.iter().filter_map(|weekly| weekly.open_until(now)).max();
+            let open = self
+                .weekly
+                .iter()
+                .filter_map(|weekly| weekly.open_until(now))
+                .max();
             truth = truth.and(open.is_some().into());
             end = match (end, open) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -72,10 +86,12 @@ impl Window {
 
     /// The facts that the window reads.
     pub fn references(&self) -> impl Iterator<Item = &FactRef> {
-        [&self.from, &self.until].into_iter().filter_map(|moment| match moment {
-            Some(Moment::Fact(name)) => Some(name),
-            Some(Moment::At(_)) | None => None,
-        })
+        [&self.from, &self.until]
+            .into_iter()
+            .filter_map(|moment| match moment {
+                Some(Moment::Fact(name)) => Some(name),
+                Some(Moment::At(_)) | None => None,
+            })
     }
 }
 
@@ -84,7 +100,12 @@ pub fn timestamp(value: Value<'_>) -> Option<Timestamp> {
     match value {
         Value::Text(text) | Value::Wire(text) => parse_rfc3339(text),
         Value::Number(text) => numeric_date(text),
-        Value::Missing | Value::Unreadable | Value::Null | Value::Bool(_) | Value::Texts(_) | Value::Json(_) => None,
+        Value::Missing
+        | Value::Unreadable
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Texts(_)
+        | Value::Json(_) => None,
     }
 }
 
@@ -104,26 +125,50 @@ pub fn numeric_date(text: &str) -> Option<Timestamp> {
         return None;
     }
     let nanos: i32 = format!("{fraction:0<9}").parse().ok()?;
-    Timestamp::new(seconds, if whole.starts_with('-') { -nanos } else { nanos }).ok()
+    Timestamp::new(
+        seconds,
+        if whole.starts_with('-') {
+            -nanos
+        } else {
+            nanos
+        },
+    )
+    .ok()
 }
 
 impl Weekly {
     /// Parses `Mon-Fri 08:00-18:00 Europe/Berlin`, `Sat,Sun 00:00-24:00 UTC`.
     pub fn parse(text: &str) -> Result<Weekly, String> {
-        let usage = || format!("`{text}`: write days, hours and a zone, such as `Mon-Fri 08:00-18:00 Europe/Berlin`");
+        let usage = || {
+            format!(
+                "`{text}`: write days, hours and a zone, such as `Mon-Fri 08:00-18:00 Europe/Berlin`"
+            )
+        };
         let mut words = text.split(' ').filter(|word| !word.is_empty());
-        let (Some(days), Some(hours), Some(zone), None) = (words.next(), words.next(), words.next(), words.next())
+        let (Some(days), Some(hours), Some(zone), None) =
+            (words.next(), words.next(), words.next(), words.next())
         else {
             return Err(usage());
         };
         let (begin, end) = hours.split_once('-').ok_or_else(usage)?;
-        let (begin, end) = (parse_time(begin).ok_or_else(usage)?, parse_time(end).ok_or_else(usage)?);
+        let (begin, end) = (
+            parse_time(begin).ok_or_else(usage)?,
+            parse_time(end).ok_or_else(usage)?,
+        );
         // 24:00 is told from 00:00 by standing at the end.
         if begin == end && begin != Time::midnight() {
-            return Err(format!("`{text}`: the hours are empty; the end is exclusive"));
+            return Err(format!(
+                "`{text}`: the hours are empty; the end is exclusive"
+            ));
         }
-        let zone = TimeZone::get(zone).map_err(|_| format!("`{zone}` is no IANA time zone, such as `Europe/Berlin`"))?;
-        Ok(Weekly { days: parse_days(days).ok_or_else(usage)?, begin, end, zone })
+        let zone = TimeZone::get(zone)
+            .map_err(|_| format!("`{zone}` is no IANA time zone, such as `Europe/Berlin`"))?;
+        Ok(Weekly {
+            days: parse_days(days).ok_or_else(usage)?,
+            begin,
+            end,
+            zone,
+        })
     }
 
     /// When the hours that are open at `now` end; `None` where none are.
@@ -131,7 +176,11 @@ impl Weekly {
         let local = now.to_zoned(self.zone.clone());
         // Hours that began yesterday may still be open.
         let yesterday = local.yesterday().ok();
-        [Some(local), yesterday].into_iter().flatten().filter_map(|day| self.open_on(&day, now)).max()
+        [Some(local), yesterday]
+            .into_iter()
+            .flatten()
+            .filter_map(|day| self.open_on(&day, now))
+            .max()
     }
 
     fn open_on(&self, day: &Zoned, now: Timestamp) -> Option<Timestamp> {
@@ -140,9 +189,21 @@ impl Weekly {
             return None;
         }
         let date = day.date();
-        let end_date = if self.end <= self.begin { date.tomorrow().ok()? } else { date };
-        let begin = date.to_datetime(self.begin).to_zoned(self.zone.clone()).ok()?.timestamp();
-        let end = end_date.to_datetime(self.end).to_zoned(self.zone.clone()).ok()?.timestamp();
+        let end_date = if self.end <= self.begin {
+            date.tomorrow().ok()?
+        } else {
+            date
+        };
+        let begin = date
+            .to_datetime(self.begin)
+            .to_zoned(self.zone.clone())
+            .ok()?
+            .timestamp();
+        let end = end_date
+            .to_datetime(self.end)
+            .to_zoned(self.zone.clone())
+            .ok()?
+            .timestamp();
         (begin <= now && now < end).then_some(end)
     }
 }
@@ -194,33 +255,61 @@ mod tests {
     use super::*;
 
     fn open(weekly: &str, now: &str) -> Option<String> {
-        Weekly::parse(weekly).unwrap().open_until(now.parse().unwrap()).map(|end| end.to_string())
+        Weekly::parse(weekly)
+            .unwrap()
+            .open_until(now.parse().unwrap())
+            .map(|end| end.to_string())
     }
 
     #[test]
     fn weekly_hours_are_wall_clock_with_an_exclusive_end() {
         let office = "Mon-Fri 08:00-18:00 Europe/Berlin";
         // 2026-11-20 is a Friday; Berlin is at +01:00 in November and +02:00 in July.
-        assert_eq!(open(office, "2026-11-20T07:00:00Z").as_deref(), Some("2026-11-20T17:00:00Z"));
+        assert_eq!(
+            open(office, "2026-11-20T07:00:00Z").as_deref(),
+            Some("2026-11-20T17:00:00Z")
+        );
         assert_eq!(open(office, "2026-11-20T06:59:59Z"), None);
         assert_eq!(open(office, "2026-11-20T17:00:00Z"), None);
-        assert_eq!(open(office, "2026-07-20T06:00:00Z").as_deref(), Some("2026-07-20T16:00:00Z"));
+        assert_eq!(
+            open(office, "2026-07-20T06:00:00Z").as_deref(),
+            Some("2026-07-20T16:00:00Z")
+        );
         assert_eq!(open(office, "2026-11-21T10:00:00Z"), None);
     }
 
     #[test]
     fn weekly_hours_may_cross_midnight_and_belong_to_their_first_day() {
         let night = "Fri 22:00-06:00 UTC";
-        assert_eq!(open(night, "2026-11-20T23:00:00Z").as_deref(), Some("2026-11-21T06:00:00Z"));
-        assert_eq!(open(night, "2026-11-21T05:59:00Z").as_deref(), Some("2026-11-21T06:00:00Z"));
+        assert_eq!(
+            open(night, "2026-11-20T23:00:00Z").as_deref(),
+            Some("2026-11-21T06:00:00Z")
+        );
+        assert_eq!(
+            open(night, "2026-11-21T05:59:00Z").as_deref(),
+            Some("2026-11-21T06:00:00Z")
+        );
         assert_eq!(open(night, "2026-11-20T05:00:00Z"), None);
-        assert_eq!(open("Sat,Sun 00:00-24:00 UTC", "2026-11-22T23:59:59Z").as_deref(), Some("2026-11-23T00:00:00Z"));
-        assert_eq!(open("Sat-Mon 00:00-24:00 UTC", "2026-11-24T00:00:00Z"), None);
+        assert_eq!(
+            open("Sat,Sun 00:00-24:00 UTC", "2026-11-22T23:59:59Z").as_deref(),
+            Some("2026-11-23T00:00:00Z")
+        );
+        assert_eq!(
+            open("Sat-Mon 00:00-24:00 UTC", "2026-11-24T00:00:00Z"),
+            None
+        );
     }
 
     #[test]
     fn what_is_no_week_is_refused() {
-        for text in ["Mon 08:00-18:00", "Mon 8:00-18:00 UTC", "Mo 08:00-18:00 UTC", "Mon 08:00-08:00 UTC", "Mon 08:00-25:00 UTC", "Mon 08:00-18:00 Mars/Olympus"] {
+        for text in [
+            "Mon 08:00-18:00",
+            "Mon 8:00-18:00 UTC",
+            "Mo 08:00-18:00 UTC",
+            "Mon 08:00-08:00 UTC",
+            "Mon 08:00-25:00 UTC",
+            "Mon 08:00-18:00 Mars/Olympus",
+        ] {
             assert!(Weekly::parse(text).is_err(), "{text}");
         }
     }
@@ -228,18 +317,41 @@ mod tests {
     #[test]
     fn from_is_inclusive_until_exclusive_and_max_bounds_their_distance() {
         let at = |text: &str| Some(Moment::At(text.parse().unwrap()));
-        let window = Window { from: at("2026-01-01T10:00:00Z"), until: at("2026-01-01T12:00:00Z"), max: Some(SignedDuration::from_hours(2)), weekly: vec![] };
-        let test = |window: &Window, now: &str| window.test(now.parse().unwrap(), |_| Value::Missing).0;
+        let window = Window {
+            from: at("2026-01-01T10:00:00Z"),
+            until: at("2026-01-01T12:00:00Z"),
+            max: Some(SignedDuration::from_hours(2)),
+            weekly: vec![],
+        };
+        let test =
+            |window: &Window, now: &str| window.test(now.parse().unwrap(), |_| Value::Missing).0;
         assert_eq!(test(&window, "2026-01-01T10:00:00Z"), Truth::True);
         assert_eq!(test(&window, "2026-01-01T09:59:59Z"), Truth::False);
         assert_eq!(test(&window, "2026-01-01T12:00:00Z"), Truth::False);
-        let long = Window { max: Some(SignedDuration::from_hours(1)), ..window.clone() };
+        let long = Window {
+            max: Some(SignedDuration::from_hours(1)),
+            ..window.clone()
+        };
         assert_eq!(test(&long, "2026-01-01T10:00:00Z"), Truth::False);
-        let claim = Window { from: None, until: Some(Moment::Fact(FactRef::Task)), max: None, weekly: vec![] };
+        let claim = Window {
+            from: None,
+            until: Some(Moment::Fact(FactRef::Task)),
+            max: None,
+            weekly: vec![],
+        };
         assert_eq!(test(&claim, "2026-01-01T10:00:00Z"), Truth::Indeterminate);
         let now = "2026-01-01T10:00:00Z".parse().unwrap();
-        assert_eq!(claim.test(now, |_| Value::Number("1767261601")).0, Truth::True);
-        assert_eq!(claim.test(now, |_| Value::Text("2026-01-01T10:00:00Z")).0, Truth::False);
-        assert_eq!(claim.test(now, |_| Value::Text("tomorrow")).0, Truth::Indeterminate);
+        assert_eq!(
+            claim.test(now, |_| Value::Number("1767261601")).0,
+            Truth::True
+        );
+        assert_eq!(
+            claim.test(now, |_| Value::Text("2026-01-01T10:00:00Z")).0,
+            Truth::False
+        );
+        assert_eq!(
+            claim.test(now, |_| Value::Text("tomorrow")).0,
+            Truth::Indeterminate
+        );
     }
 }

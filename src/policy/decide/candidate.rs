@@ -12,7 +12,7 @@ use crate::policy::compile::{CompiledTemplate, Policy, PolicySet};
 use crate::policy::facts::{FactRef, Facts};
 use crate::policy::fault::Fault;
 use crate::policy::index::{Entry, PathView};
-use crate::policy::matcher::{self, Scope};
+use crate::policy::matcher::{Scope, shape};
 use crate::policy::normalise::headers::{self, ContentType};
 use crate::policy::normalise::query::Query;
 use crate::policy::principal::Principal;
@@ -25,7 +25,7 @@ pub(super) struct Context<'c> {
     pub(super) facts: Facts<'c>,
     query: OnceCell<Query<'c>>,
     client: OnceCell<String>,
-    content_type: OnceCell<Result<Option<ContentType>, Fault>>,
+    content_type: OnceCell<Result<Option<ContentType<'c>>, Fault>>,
     /// The first fault, in the order of their declaration, that a judged part was found to have.
     fault: Cell<Option<Fault>>,
 }
@@ -48,7 +48,13 @@ pub(super) struct Candidate<'c> {
 
 impl<'c> Context<'c> {
     pub(super) fn new(facts: Facts<'c>) -> Self {
-        Self { facts, query: OnceCell::new(), client: OnceCell::new(), content_type: OnceCell::new(), fault: Cell::new(None) }
+        Self {
+            facts,
+            query: OnceCell::new(),
+            client: OnceCell::new(),
+            content_type: OnceCell::new(),
+            fault: Cell::new(None),
+        }
     }
 
     /// The fault that a denial gives.
@@ -58,23 +64,32 @@ impl<'c> Context<'c> {
 
     /// Whether the identity ended.
     pub(super) fn principal_expired(&self) -> bool {
-        self.facts.principal.and_then(|p| p.expires_at).is_some_and(|end| end <= self.facts.now)
+        self.facts
+            .principal
+            .and_then(|p| p.expires_at)
+            .is_some_and(|end| end <= self.facts.now)
     }
 
     pub(super) fn principal_fact(&self, fact: &FactRef) -> Value<'c> {
-        self.facts.principal.map_or(Value::Missing, |principal| principal_fact(principal, fact))
+        self.facts
+            .principal
+            .map_or(Value::Missing, |principal| principal_fact(principal, fact))
     }
 
     fn note(&self, fault: Fault) {
-        self.fault.set(Some(self.fault.get().map_or(fault, |known| known.min(fault))));
+        self.fault.set(Some(
+            self.fault.get().map_or(fault, |known| known.min(fault)),
+        ));
     }
 
     fn query(&self) -> &Query<'c> {
-        self.query.get_or_init(|| Query::parse(self.facts.request.query()))
+        self.query
+            .get_or_init(|| Query::parse(self.facts.request.query()))
     }
 
-    fn content_type(&self) -> &Result<Option<ContentType>, Fault> {
-        self.content_type.get_or_init(|| headers::content_type(self.facts.headers))
+    fn content_type(&self) -> &Result<Option<ContentType<'c>>, Fault> {
+        self.content_type
+            .get_or_init(|| headers::content_type(self.facts.headers))
     }
 
     /// Whether the body says that it is of this type.
@@ -85,7 +100,9 @@ impl<'c> Context<'c> {
     /// Whether the body's type is one that the policy judges.
     fn fits(&self, judged: &Judged) -> Result<(), Fault> {
         match self.content_type() {
-            Ok(Some(found)) if found.plain && judged.content_types.iter().any(|t| **t == *found.essence) => Ok(()),
+            Ok(Some(found)) if judged.content_types.iter().any(|wanted| found.fits(wanted)) => {
+                Ok(())
+            }
             Ok(_) => Err(Fault::ContentType),
             Err(fault) => Err(*fault),
         }
@@ -94,10 +111,19 @@ impl<'c> Context<'c> {
 
 impl<'c> Candidate<'c> {
     /// Looks at everything but the body.
-    pub(super) fn new(set: &'c PolicySet, entry: Entry, view: &PathView<'c>, context: &Context<'c>) -> Option<Self> {
+    pub(super) fn new(
+        set: &'c PolicySet,
+        entry: Entry,
+        view: &PathView<'c>,
+        context: &Context<'c>,
+    ) -> Option<Self> {
         let policy = set.policies.get(entry.policy())?;
         let template = policy.templates.get(entry.template())?;
-        let captures = template.captures.iter().map(|span| view.span(*span)).collect();
+        let captures = template
+            .captures
+            .iter()
+            .map(|span| view.span(*span))
+            .collect();
         let mut candidate = Candidate {
             policy,
             template,
@@ -147,28 +173,41 @@ impl<'c> Candidate<'c> {
     /// What this candidate reads of the body.
     pub(super) fn reads(&self, context: &Context<'_>) -> Option<&'c Projection> {
         match &self.policy.body {
-            BodyRule::Judged(judged) if judged.reads && context.fits(judged).is_ok() => Some(&judged.projection),
+            BodyRule::Judged(judged) if judged.reads && context.fits(judged).is_ok() => {
+                Some(&judged.projection)
+            }
             BodyRule::Judged(_) | BodyRule::None | BodyRule::Any => None,
         }
     }
 
     /// A fact as this policy sees it, without the body.
-    pub(super) fn fact<'e>(&'e self, context: &'e Context<'_>, fact: &FactRef) -> Value<'e> {
+    pub(super) fn fact<'e>(&'e self, context: &'e Context<'c>, fact: &FactRef) -> Value<'e> {
         self.sight(context, Sight::NotYet).value(fact)
     }
 
-    fn sight<'e>(&'e self, context: &'e Context<'e>, body: Sight<'e>) -> View<'e> {
-        View { context, captures: &self.captures, body }
+    fn sight<'e>(&'e self, context: &'e Context<'c>, body: Sight<'e>) -> View<'e, 'c> {
+        View {
+            context,
+            captures: &self.captures,
+            body,
+        }
     }
 
     /// Evaluates subject, path, client and window; then, where those leave the policy alive, query and headers,
     /// whose faults count only then.
     fn look(&mut self, context: &Context<'c>) {
         let policy = self.policy;
-        let view = View { context, captures: &self.captures, body: Sight::NotYet };
+        let view = View {
+            context,
+            captures: &self.captures,
+            body: Sight::NotYet,
+        };
         let known = context.facts.principal.is_some() || policy.subject == Subject::Anyone;
         let mut subject = Truth::from(known);
-        let mut matched = Truth::from(policy.speaks_of_upgrade(context.facts.websocket) && policy.admits_body(context.facts.has_body));
+        let mut matched = Truth::from(
+            policy.speaks_of_upgrade(context.facts.websocket)
+                && policy.admits_body(context.facts.has_body),
+        );
         for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Match) {
             let truth = view.test(condition);
             if is_principal(&condition.fact) {
@@ -187,24 +226,31 @@ impl<'c> Candidate<'c> {
             Effect::Forbid => head.and(window) != Truth::False,
         };
         if alive {
-            head = head.and(query_closed(policy, context)).and(headers_closed(policy, context));
+            head = head
+                .and(query_closed(policy, context))
+                .and(headers_closed(policy, context));
             for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Wire) {
                 head = head.and(view.test(condition));
             }
         }
-        (self.subject, self.head, self.window, self.window_end) = (subject, head, window, window_end);
+        (self.subject, self.head, self.window, self.window_end) =
+            (subject, head, window, window_end);
     }
 
     /// Evaluates the body's conditions.
-    pub(super) fn judge_body(&mut self, context: &Context<'_>, body: Body<'_>) {
-        let BodyRule::Judged(judged) = &self.policy.body else { return };
+    pub(super) fn judge_body(&mut self, context: &Context<'c>, body: Body<'_>) {
+        let BodyRule::Judged(judged) = &self.policy.body else {
+            return;
+        };
         if !self.is_live() {
             return;
         }
         let sight = match body {
             _ if !context.facts.has_body => Sight::Absent,
             Body::Absent => Sight::Absent,
-            _ if context.fits(judged).is_err() => Sight::Fault(context.fits(judged).err().unwrap_or(Fault::ContentType)),
+            _ if context.fits(judged).is_err() => {
+                Sight::Fault(context.fits(judged).err().unwrap_or(Fault::ContentType))
+            }
             Body::Fault(fault) => Sight::Fault(fault),
             Body::Fields(fields) => Sight::Fields(fields),
             Body::Unread if judged.reads => Sight::NotYet,
@@ -221,20 +267,32 @@ impl<'c> Candidate<'c> {
         };
     }
 
-    fn judge_fields(&self, judged: &Judged, context: &Context<'_>, sight: Sight<'_>) -> Truth {
+    fn judge_fields(&self, judged: &Judged, context: &Context<'c>, sight: Sight<'_>) -> Truth {
         let view = self.sight(context, sight);
         let mut truth = Truth::True;
         if let (Some(only), Sight::Fields(fields)) = (judged.only, sight) {
             truth = truth.and(fields.unexpected(only).is_none().into());
         }
         if let Some((field, wanted)) = &judged.exactly {
-            truth = truth.and(matcher::equal_deep(view.value(&FactRef::Body(*field)), wanted));
+            truth = truth.and(shape::same(
+                view.value(&FactRef::Body(*field)),
+                wanted,
+                &view,
+            ));
         }
-        judged.conditions.iter().fold(truth, |truth, condition| truth.and(view.test(condition)))
+        judged
+            .conditions
+            .iter()
+            .fold(truth, |truth, condition| truth.and(view.test(condition)))
     }
 
     /// Visits the names of the facts that failed and that the caller sent.
-    pub(super) fn failed_fields(&self, context: &Context<'_>, body: Body<'_>, mut visit: impl FnMut(&str)) {
+    pub(super) fn failed_fields(
+        &self,
+        context: &Context<'c>,
+        body: Body<'_>,
+        mut visit: impl FnMut(&str),
+    ) {
         let sight = match body {
             Body::Fields(fields) if self.is_live() => Sight::Fields(fields),
             _ => Sight::NotYet,
@@ -245,8 +303,13 @@ impl<'c> Candidate<'c> {
             _ => &[],
         };
         for condition in self.policy.conditions.iter().chain(body_conditions) {
-            let sent = condition.label.contains('/') && !is_principal(&condition.fact) && condition.fact != FactRef::ClientIp;
-            if sent && !matches!(view.value(&condition.fact), Value::Missing) && view.test(condition) != Truth::True {
+            let sent = condition.label.contains('/')
+                && !is_principal(&condition.fact)
+                && condition.fact != FactRef::ClientIp;
+            if sent
+                && !matches!(view.value(&condition.fact), Value::Missing)
+                && view.test(condition) != Truth::True
+            {
                 visit(&condition.label);
             }
         }
@@ -256,7 +319,11 @@ impl<'c> Candidate<'c> {
             visit(&format!("body{pointer}"));
         }
         if let (QueryRule::Only(names), true) = (&self.policy.query, self.head != Truth::True) {
-            for name in context.query().names().filter(|name| !names.iter().any(|n| **n == **name)) {
+            for name in context
+                .query()
+                .names()
+                .filter(|name| !names.iter().any(|n| **n == **name))
+            {
                 visit(&format!("query/{name}"));
             }
         }
@@ -279,18 +346,18 @@ enum Sight<'e> {
 }
 
 /// The facts as one candidate sees them.
-struct View<'e> {
-    context: &'e Context<'e>,
-    captures: &'e [Option<Cow<'e, str>>],
+struct View<'e, 'c> {
+    context: &'e Context<'c>,
+    captures: &'e [Option<Cow<'c, str>>],
     body: Sight<'e>,
 }
 
-impl View<'_> {
+impl<'e> View<'e, '_> {
     fn test(&self, condition: &Condition) -> Truth {
         condition.matcher.test(self.value(&condition.fact), self)
     }
 
-    fn value(&self, fact: &FactRef) -> Value<'_> {
+    fn value(&self, fact: &FactRef) -> Value<'e> {
         match fact {
             FactRef::Path(index) => match self.captures.get(usize::from(*index)) {
                 Some(Some(text)) => Value::Wire(text),
@@ -303,9 +370,11 @@ impl View<'_> {
                 Sight::Absent => Value::Missing,
                 Sight::NotYet | Sight::Fitting | Sight::Fault(_) => Value::Unreadable,
             },
-            FactRef::ClientIp => {
-                Value::Text(self.context.client.get_or_init(|| self.context.facts.client.to_canonical().to_string()))
-            }
+            FactRef::ClientIp => Value::Text(
+                self.context
+                    .client
+                    .get_or_init(|| self.context.facts.client.to_canonical().to_string()),
+            ),
             FactRef::Host => Value::Text(self.context.facts.request.host()),
             FactRef::Agent
             | FactRef::User
@@ -334,7 +403,7 @@ impl View<'_> {
     }
 }
 
-impl Scope for View<'_> {
+impl Scope for View<'_, '_> {
     fn fact(&self, fact: &FactRef) -> Value<'_> {
         self.value(fact)
     }
@@ -358,19 +427,30 @@ impl Policy {
 fn query_closed(policy: &Policy, context: &Context<'_>) -> Truth {
     match &policy.query {
         QueryRule::Any => Truth::True,
-        QueryRule::None => context.facts.request.query().is_none_or(str::is_empty).into(),
+        QueryRule::None => context
+            .facts
+            .request
+            .query()
+            .is_none_or(str::is_empty)
+            .into(),
         QueryRule::Only(known) => match context.query().fault() {
             Some(fault) => {
                 context.note(fault);
                 Truth::Indeterminate
             }
-            None => context.query().names().all(|name| known.iter().any(|k| **k == *name)).into(),
+            None => context
+                .query()
+                .names()
+                .all(|name| known.iter().any(|k| **k == *name))
+                .into(),
         },
     }
 }
 
 fn headers_closed(policy: &Policy, context: &Context<'_>) -> Truth {
-    let known = |name| headers::is_inert(name) || headers::is_proxys_own(name) || policy.headers.contains(name);
+    let known = |name| {
+        headers::is_inert(name) || headers::is_the_proxys(name) || policy.headers.contains(name)
+    };
     (!policy.headers_closed || context.facts.headers.keys().all(known)).into()
 }
 
@@ -408,7 +488,10 @@ fn principal_fact<'p>(principal: &'p Principal, fact: &FactRef) -> Value<'p> {
         FactRef::Session => text(&principal.session),
         FactRef::Task => text(&principal.task),
         FactRef::Groups => Value::Texts(&principal.groups),
-        FactRef::Claim(pointer) => principal.claims.at(pointer).map_or(Value::Missing, Value::from),
+        FactRef::Claim(pointer) => principal
+            .claims
+            .at(pointer)
+            .map_or(Value::Missing, Value::from),
         FactRef::CertSpiffeId => cert().map_or(Value::Missing, |c| text(&c.spiffe_id)),
         FactRef::CertDns => cert().map_or(Value::Missing, |c| Value::Texts(&c.dns)),
         FactRef::CertEmail => cert().map_or(Value::Missing, |c| Value::Texts(&c.email)),

@@ -17,9 +17,15 @@ impl Considered<'_> {
             return self.deny(fault.reason(), Some(fault), body);
         }
         let anonymous = self.context.facts.principal.is_none();
-        let certain = self.applying(Mode::Enforce).any(|forbid| forbid.truth() == Truth::True);
+        let certain = self
+            .applying(Mode::Enforce)
+            .any(|forbid| forbid.truth() == Truth::True);
         let forbidden = self.applying(Mode::Enforce).next().is_some();
-        let early = |c: &Candidate<'_>| c.policy.effect == Effect::Permit && c.policy.mode == Mode::Enforce && c.only_window_fails();
+        let early = |c: &Candidate<'_>| {
+            c.policy.effect == Effect::Permit
+                && c.policy.mode == Mode::Enforce
+                && c.only_window_fails()
+        };
         let reason = match (forbidden, anonymous) {
             (true, false) => Reason::Forbidden,
             (true, true) if certain => Reason::Forbidden,
@@ -32,10 +38,18 @@ impl Considered<'_> {
 
     /// A denial for this reason, with the forbids that apply and the fields that failed.
     pub(super) fn deny(&self, reason: Reason, fault: Option<Fault>, body: Body<'_>) -> Denial {
-        let mut policies: Vec<_> = self.applying(Mode::Enforce).map(|c| c.policy.id.clone()).collect();
+        let mut policies: Vec<_> = self
+            .applying(Mode::Enforce)
+            .map(|c| c.policy.id.clone())
+            .collect();
         policies.sort();
         policies.dedup();
-        Denial { reason, fault, policies, fields: self.failed_fields(reason, body) }
+        Denial {
+            reason,
+            fault,
+            policies,
+            fields: self.failed_fields(reason, body),
+        }
     }
 
     /// Fields are named where no permit held for their sake: not to whom no policy knows, and not beside a forbid.
@@ -44,7 +58,9 @@ impl Considered<'_> {
         if reason != Reason::NoPolicy {
             return fields;
         }
-        let known = |c: &&Candidate<'_>| c.policy.effect == Effect::Permit && c.policy.mode == Mode::Enforce && c.knows_subject();
+        let known = |c: &&Candidate<'_>| {
+            c.policy.effect == Effect::Permit && c.policy.mode == Mode::Enforce && c.knows_subject()
+        };
         for candidate in self.candidates.iter().filter(known) {
             candidate.failed_fields(&self.context, body, |field| fields.push(field.into()));
         }

@@ -80,28 +80,45 @@ enum Way {
 
 impl Group {
     /// Files the entries. The error is one entry of a posting that is too long, and why.
-    pub(super) fn build(entries: Vec<Entry>, policies: &[Policy]) -> Result<Group, (Entry, String)> {
+    pub(super) fn build(
+        entries: Vec<Entry>,
+        policies: &[Policy],
+    ) -> Result<Group, (Entry, String)> {
         if entries.len() < FILE_FROM {
-            return Ok(Group { rest: entries, ..Group::default() });
+            return Ok(Group {
+                rest: entries,
+                ..Group::default()
+            });
         }
         let options: Vec<Vec<Filing>> = entries.iter().map(|e| filings(*e, policies)).collect();
         let mut frequency: HashMap<(Way, &Probe, &str), usize, FixedState> = HashMap::default();
         for filing in options.iter().flatten() {
             for key in &filing.keys {
-                *frequency.entry((filing.way, &filing.probe, key)).or_insert(0) += 1;
+                *frequency
+                    .entry((filing.way, &filing.probe, key))
+                    .or_insert(0) += 1;
             }
         }
         let crowd = |filing: &Filing| {
-            let sharing = |key: &Box<str>| frequency.get(&(filing.way, &filing.probe, &**key)).copied();
+            let sharing =
+                |key: &Box<str>| frequency.get(&(filing.way, &filing.probe, &**key)).copied();
             filing.keys.iter().filter_map(sharing).max().unwrap_or(0)
         };
         let chosen: Vec<Option<usize>> = options
             .iter()
-            .map(|ways| ways.iter().enumerate().min_by_key(|(_, f)| (crowd(f), f.way)).map(|(at, _)| at))
+            .map(|ways| {
+                ways.iter()
+                    .enumerate()
+                    .min_by_key(|(_, f)| (crowd(f), f.way))
+                    .map(|(at, _)| at)
+            })
             .collect();
+        drop(frequency);
         let mut group = Group::default();
         for ((entry, filings), chosen) in entries.into_iter().zip(options).zip(chosen) {
-            let forbid = policies.get(entry.policy()).is_some_and(|p| p.effect == Effect::Forbid);
+            let forbid = policies
+                .get(entry.policy())
+                .is_some_and(|p| p.effect == Effect::Forbid);
             match chosen.and_then(|at| filings.into_iter().nth(at)) {
                 Some(filing) => group.file(entry, filing, forbid),
                 None => group.rest.push(entry),
@@ -112,7 +129,12 @@ impl Group {
     }
 
     /// Visits every candidate.
-    pub(super) fn candidates<'v>(&self, view: &PathView<'_>, fact: &impl Fn(&FactRef) -> Value<'v>, visit: &mut impl FnMut(Entry)) {
+    pub(super) fn candidates<'v>(
+        &self,
+        view: &PathView<'_>,
+        fact: &impl Fn(&FactRef) -> Value<'v>,
+        visit: &mut impl FnMut(Entry),
+    ) {
         self.rest.iter().copied().for_each(&mut *visit);
         for (probe, equal) in &self.equal {
             match probe {
@@ -146,7 +168,8 @@ impl Group {
             }
             Way::Prefix => {
                 let affix = slot(&mut self.affix, probe);
-                keys.iter().for_each(|key| affix.prefixes.insert(key.as_bytes(), entry));
+                keys.iter()
+                    .for_each(|key| affix.prefixes.insert(key.as_bytes(), entry));
             }
             Way::Suffix => {
                 let affix = slot(&mut self.affix, probe);
@@ -160,27 +183,45 @@ impl Group {
 
     fn check(&self) -> Result<(), (Entry, String)> {
         let long = |posting: &[Entry], what: &str| match posting.get(MAX_POSTING) {
-            Some(entry) => Err((*entry, format!(
-                "more than {MAX_POSTING} policies on one route {what}, so each request would look at all of them; write one policy that compares with `$claims/…` instead"
-            ))),
+            Some(entry) => Err((
+                *entry,
+                format!(
+                    "more than {MAX_POSTING} policies on one route {what}, so each request would look at all of them; write one policy that compares with `$claims/…` instead"
+                ),
+            )),
             None => Ok(()),
         };
         long(&self.rest, "have no condition that tells them apart")?;
         for (_, equal) in &self.equal {
-            long(&equal.otherwise, "are forbids on the same fact, which all apply where it is missing,")?;
+            long(
+                &equal.otherwise,
+                "are forbids on the same fact, which all apply where it is missing,",
+            )?;
             for posting in equal.texts.values().chain(equal.numbers.values()) {
                 long(posting, "ask for the same value")?;
             }
         }
         for (_, affix) in &self.affix {
             for tree in [&affix.prefixes, &affix.suffixes] {
-                long(tree.over(MAX_POSTING).unwrap_or_default(), "share one glob or prefix")?;
+                long(
+                    tree.over(MAX_POSTING).unwrap_or_default(),
+                    "share one glob or prefix",
+                )?;
             }
         }
         if self.equal.len() + self.affix.len() > MAX_POSTING
-            && let Some(entry) = self.equal.iter().flat_map(|(_, e)| e.texts.values().chain(e.numbers.values()).flatten()).next()
+            && let Some(entry) = self
+                .equal
+                .iter()
+                .flat_map(|(_, e)| e.texts.values().chain(e.numbers.values()).flatten())
+                .next()
         {
-            return Err((*entry, format!("the policies of one route ask for more than {MAX_POSTING} different facts")));
+            return Err((
+                *entry,
+                format!(
+                    "the policies of one route ask for more than {MAX_POSTING} different facts"
+                ),
+            ));
         }
         Ok(())
     }
@@ -188,7 +229,9 @@ impl Group {
 
 impl Equal {
     fn candidates(&self, value: Value<'_>, visit: &mut impl FnMut(Entry)) {
-        let mut each = |posting: Option<&Vec<Entry>>| posting.into_iter().flatten().copied().for_each(&mut *visit);
+        let mut each = |posting: Option<&Vec<Entry>>| {
+            posting.into_iter().flatten().copied().for_each(&mut *visit)
+        };
         let text = match value {
             Value::Text(text) | Value::Wire(text) => Some(text),
             _ => None,
@@ -196,12 +239,16 @@ impl Equal {
         let number = match value {
             Value::Number(text) => whole_number(text),
             // Other spellings compare to no number, so every forbid on one applies.
-            Value::Wire(text) => whole_number(text).filter(|n| itoa::Buffer::new().format(*n) == text),
+            Value::Wire(text) => {
+                whole_number(text).filter(|n| itoa::Buffer::new().format(*n) == text)
+            }
             _ => None,
         };
         each(text.and_then(|text| self.texts.get(text)));
         each(number.and_then(|number| self.numbers.get(&number)));
-        if (text.is_none() && !self.texts.is_empty()) || (number.is_none() && !self.numbers.is_empty()) {
+        if (text.is_none() && !self.texts.is_empty())
+            || (number.is_none() && !self.numbers.is_empty())
+        {
             each(Some(&self.otherwise));
         }
     }
@@ -210,8 +257,10 @@ impl Equal {
 impl Affix {
     fn candidates(&self, value: Value<'_>, visit: &mut impl FnMut(Entry)) {
         if let Value::Text(text) | Value::Wire(text) = value {
-            self.prefixes.each_prefix_of(text.bytes(), &mut |entry| visit(*entry));
-            self.suffixes.each_prefix_of(text.bytes().rev(), &mut |entry| visit(*entry));
+            self.prefixes
+                .each_prefix_of(text.bytes(), &mut |entry| visit(*entry));
+            self.suffixes
+                .each_prefix_of(text.bytes().rev(), &mut |entry| visit(*entry));
         }
     }
 }
@@ -222,14 +271,28 @@ fn wire(text: Option<&str>) -> Value<'_> {
 
 /// Every way to file a policy.
 fn filings(entry: Entry, policies: &[Policy]) -> Vec<Filing> {
-    let Some(policy) = policies.get(entry.policy()) else { return Vec::new() };
+    let Some(policy) = policies.get(entry.policy()) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Match) {
-        let Some(probe) = probe(&condition.fact, policy, entry) else { continue };
+        let Some(probe) = probe(&condition.fact, policy, entry) else {
+            continue;
+        };
         for op in &condition.matcher.ops {
-            let affix = || if policy.effect == Effect::Permit { affix_keys(op) } else { None };
+            let affix = || {
+                if policy.effect == Effect::Permit {
+                    affix_keys(op)
+                } else {
+                    None
+                }
+            };
             if let Some((way, keys)) = equal_keys(op).or_else(affix) {
-                found.push(Filing { way, probe: probe.clone(), keys });
+                found.push(Filing {
+                    way,
+                    probe: probe.clone(),
+                    keys,
+                });
             }
         }
     }
@@ -238,9 +301,12 @@ fn filings(entry: Entry, policies: &[Policy]) -> Vec<Filing> {
 
 fn probe(fact: &FactRef, policy: &Policy, entry: Entry) -> Option<Probe> {
     match fact {
-        FactRef::Path(index) => {
-            policy.templates.get(entry.template())?.captures.get(usize::from(*index)).map(|span| Probe::Path(*span))
-        }
+        FactRef::Path(index) => policy
+            .templates
+            .get(entry.template())?
+            .captures
+            .get(usize::from(*index))
+            .map(|span| Probe::Path(*span)),
         FactRef::Agent
         | FactRef::User
         | FactRef::Workload
@@ -265,7 +331,7 @@ fn probe(fact: &FactRef, policy: &Policy, entry: Entry) -> Option<Probe> {
 fn equal_keys(op: &Op) -> Option<(Way, Vec<Box<str>>)> {
     let operands = match op {
         Op::Eq(operand) => std::slice::from_ref(operand),
-        Op::In(list) => list.as_slice(),
+        Op::In(members) => members,
         _ => return None,
     };
     let text = |operand: &Operand| match operand {
@@ -276,30 +342,49 @@ fn equal_keys(op: &Op) -> Option<(Way, Vec<Box<str>>)> {
         Operand::Literal(Json::Number(text)) => whole_number(text).map(|n| n.to_string().into()),
         _ => None,
     };
-    let all = |key: &dyn Fn(&Operand) -> Option<Box<str>>| operands.iter().map(key).collect::<Option<Vec<_>>>();
-    all(&text).map(|keys| (Way::Text, keys)).or_else(|| all(&number).map(|keys| (Way::Number, keys)))
+    let all = |key: &dyn Fn(&Operand) -> Option<Box<str>>| {
+        operands.iter().map(key).collect::<Option<Vec<_>>>()
+    };
+    all(&text)
+        .map(|keys| (Way::Text, keys))
+        .or_else(|| all(&number).map(|keys| (Way::Number, keys)))
 }
 
 /// The literal beginnings, or else ends, of a glob or affix, if each has one.
 fn affix_keys(op: &Op) -> Option<(Way, Vec<Box<str>>)> {
     let all = |way: Way, texts: Vec<&str>| {
-        (!texts.iter().any(|t| t.is_empty())).then(|| (way, texts.into_iter().map(Box::from).collect()))
+        (!texts.iter().any(|t| t.is_empty()))
+            .then(|| (way, texts.into_iter().map(Box::from).collect()))
     };
     match op {
         Op::Prefix(list) => all(Way::Prefix, list.iter().map(|p| &**p).collect()),
         Op::Suffix(list) => all(Way::Suffix, list.iter().map(|s| &**s).collect()),
-        Op::Glob(globs) => all(Way::Prefix, globs.iter().map(|g| g.literal_prefix()).collect())
-            .or_else(|| all(Way::Suffix, globs.iter().map(|g| g.literal_suffix()).collect())),
+        Op::Glob(globs) => all(
+            Way::Prefix,
+            globs.iter().map(|g| g.literal_prefix()).collect(),
+        )
+        .or_else(|| {
+            all(
+                Way::Suffix,
+                globs.iter().map(|g| g.literal_suffix()).collect(),
+            )
+        }),
         _ => None,
     }
 }
 
 fn slot<T: Default>(list: &mut Vec<(Probe, T)>, probe: Probe) -> &mut T {
-    let at = list.iter().position(|(p, _)| *p == probe).unwrap_or_else(|| {
-        list.push((probe, T::default()));
-        list.len() - 1
-    });
-    #[expect(clippy::indexing_slicing, reason = "the position was just found or made")]
+    let at = list
+        .iter()
+        .position(|(p, _)| *p == probe)
+        .unwrap_or_else(|| {
+            list.push((probe, T::default()));
+            list.len() - 1
+        });
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the position was just found or made"
+    )]
     &mut list[at].1
 }
 

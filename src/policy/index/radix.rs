@@ -11,7 +11,11 @@ pub(super) struct Radix<P> {
 
 impl<P> Default for Radix<P> {
     fn default() -> Self {
-        Self { label: Box::default(), filed: Vec::new(), children: Vec::new() }
+        Self {
+            label: Box::default(),
+            filed: Vec::new(),
+            children: Vec::new(),
+        }
     }
 }
 
@@ -22,11 +26,28 @@ impl<P> Radix<P> {
             self.filed.push(item);
             return;
         };
-        match self.children.binary_search_by_key(&Some(*first), |child| child.label.first().copied()) {
-            Err(at) => self.children.insert(at, Radix { label: prefix.into(), filed: vec![item], children: Vec::new() }),
+        match self
+            .children
+            .binary_search_by_key(&Some(*first), |child| child.label.first().copied())
+        {
+            Err(at) => self.children.insert(
+                at,
+                Radix {
+                    label: prefix.into(),
+                    filed: vec![item],
+                    children: Vec::new(),
+                },
+            ),
             Ok(at) => {
-                let Some(child) = self.children.get_mut(at) else { return };
-                let common = child.label.iter().zip(prefix).take_while(|(a, b)| a == b).count();
+                let Some(child) = self.children.get_mut(at) else {
+                    return;
+                };
+                let common = child
+                    .label
+                    .iter()
+                    .zip(prefix)
+                    .take_while(|(a, b)| a == b)
+                    .count();
                 if common < child.label.len() {
                     child.split(common);
                 }
@@ -36,13 +57,26 @@ impl<P> Radix<P> {
     }
 
     /// Visits what is filed under every prefix of the value's bytes, shortest first.
-    pub(super) fn each_prefix_of(&self, value: impl Iterator<Item = u8> + Clone, visit: &mut impl FnMut(&P)) {
+    pub(super) fn each_prefix_of(
+        &self,
+        value: impl Iterator<Item = u8> + Clone,
+        visit: &mut impl FnMut(&P),
+    ) {
         let (mut node, mut rest) = (self, value);
         loop {
             node.filed.iter().for_each(&mut *visit);
-            let Some(first) = rest.clone().next() else { return };
-            let Ok(at) = node.children.binary_search_by_key(&Some(first), |child| child.label.first().copied()) else { return };
-            let Some(child) = node.children.get(at) else { return };
+            let Some(first) = rest.clone().next() else {
+                return;
+            };
+            let Ok(at) = node
+                .children
+                .binary_search_by_key(&Some(first), |child| child.label.first().copied())
+            else {
+                return;
+            };
+            let Some(child) = node.children.get(at) else {
+                return;
+            };
             if !child.label.iter().all(|byte| rest.next() == Some(*byte)) {
                 return;
             }
@@ -59,9 +93,16 @@ impl<P> Radix<P> {
     }
 
     fn split(&mut self, at: usize) {
-        let (head, tail) = self.label.split_at_checked(at).unwrap_or((&self.label, &[]));
+        let (head, tail) = self
+            .label
+            .split_at_checked(at)
+            .unwrap_or((&self.label, &[]));
         let (head, tail): (Box<[u8]>, Box<[u8]>) = (head.into(), tail.into());
-        let below = Radix { label: tail, filed: std::mem::take(&mut self.filed), children: std::mem::take(&mut self.children) };
+        let below = Radix {
+            label: tail,
+            filed: std::mem::take(&mut self.filed),
+            children: std::mem::take(&mut self.children),
+        };
         self.label = head;
         self.children.push(below);
     }
@@ -82,7 +123,9 @@ mod tests {
             let mut found = Vec::new();
             radix.each_prefix_of(value.bytes(), &mut |n| found.push(*n));
             found.sort_unstable();
-            let want: Vec<usize> = (0..stored.len()).filter(|n| value.starts_with(stored[*n])).collect();
+            let want: Vec<usize> = (0..stored.len())
+                .filter(|n| value.starts_with(stored[*n]))
+                .collect();
             assert_eq!(found, want, "{value}");
         }
         assert_eq!(radix.over(1), Some(&[1, 7][..]));

@@ -1,10 +1,10 @@
 //! `body`: what a policy says of the content.
 
-use super::{Condition, Reader, Stage};
+use super::{Condition, Reader, Stage, json_of};
 use crate::policy::body::Projection;
 use crate::policy::facts::FactRef;
 use crate::policy::json::{Json, Pointer};
-use crate::policy::matcher::{Kind, Matcher};
+use crate::policy::matcher::Kind;
 use crate::yaml::{At, Fields};
 
 /// What a policy says of the body.
@@ -70,7 +70,7 @@ impl Reader<'_> {
                     let root = Pointer::parse("")?;
                     let id = self.scope.fields.field(&root);
                     fields.push((root, id));
-                    exactly = Some((id, Json::from_yaml(value.node)));
+                    exactly = Some((id, json_of(value.node)));
                 }
                 text if text.is_empty() || text.starts_with('/') => {
                     let Some(pointer) = Pointer::parse(text) else {
@@ -93,7 +93,10 @@ impl Reader<'_> {
         fields.dedup();
         let reads = !fields.is_empty() || only.is_some();
         if !reads && content_types.is_empty() {
-            at.problem(self.problems, "an empty `body` judges nothing; write `none` or `any`, or name fields");
+            at.problem(
+                self.problems,
+                "an empty `body` judges nothing; write `none` or `any`, or name fields",
+            );
         }
         if content_types.is_empty() {
             content_types.push(JSON.into());
@@ -107,7 +110,9 @@ impl Reader<'_> {
             list
         });
         let lists: Vec<(u32, Vec<Pointer>)> = only_id.zip(admitted).into_iter().collect();
-        let (conditions, others) = std::mem::take(&mut self.conditions).into_iter().partition(|c| c.stage == Stage::Body);
+        let (conditions, others) = std::mem::take(&mut self.conditions)
+            .into_iter()
+            .partition(|c| c.stage == Stage::Body);
         self.conditions = others;
         Some(BodyRule::Judged(Box::new(Judged {
             content_types,
@@ -122,11 +127,23 @@ impl Reader<'_> {
     fn content_types(&mut self, at: &At<'_>) -> Vec<Box<str>> {
         let mut types = Vec::new();
         for item in at.one_or_many() {
-            let Some(text) = item.text(self.problems) else { continue };
-            let token = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase() && !b"()<>@,;:\\\"/[]?=*".contains(&b));
+            let Some(text) = item.text(self.problems) else {
+                continue;
+            };
+            let token = |s: &str| {
+                !s.is_empty()
+                    && s.bytes().all(|b| {
+                        b.is_ascii_graphic()
+                            && !b.is_ascii_uppercase()
+                            && !b"()<>@,;:\\\"/[]?=*".contains(&b)
+                    })
+            };
             match text.split_once('/') {
                 Some((kind, subtype)) if token(kind) && token(subtype) => types.push(text.into()),
-                _ => item.problem(self.problems, "write a content type as `type/subtype`, lower-case and without parameters"),
+                _ => item.problem(
+                    self.problems,
+                    "write a content type as `type/subtype`, lower-case and without parameters",
+                ),
             }
         }
         types
@@ -135,10 +152,15 @@ impl Reader<'_> {
     fn pointers(&mut self, at: &At<'_>) -> Vec<Pointer> {
         let mut list = Vec::new();
         for item in at.items(self.problems) {
-            let Some(text) = item.text(self.problems) else { continue };
+            let Some(text) = item.text(self.problems) else {
+                continue;
+            };
             match Pointer::parse(text) {
                 Some(pointer) => list.push(pointer),
-                None => item.problem(self.problems, format!("`{text}` is no JSON Pointer (RFC 6901); it begins with `/`")),
+                None => item.problem(
+                    self.problems,
+                    format!("`{text}` is no JSON Pointer (RFC 6901); it begins with `/`"),
+                ),
             }
         }
         list

@@ -7,13 +7,22 @@ use crate::policy::matcher::Kind;
 use crate::yaml::{Fields, unknown_key};
 
 /// The plain keys of `who`; besides them `claims/…`.
-pub const WHO_KEYS: &[&str] = &[
-    "agent", "user", "workload", "provider", "session", "task", "groups", "cert/spiffe_id", "cert/dns", "cert/email",
+pub(super) const WHO_KEYS: &[&str] = &[
+    "agent",
+    "user",
+    "workload",
+    "provider",
+    "session",
+    "task",
+    "groups",
+    "cert/spiffe_id",
+    "cert/dns",
+    "cert/email",
     "cert/fingerprint",
 ];
 
 /// The fact of this name, as `who` and `$…` write it.
-pub fn fact(name: &str) -> Option<FactRef> {
+pub(super) fn fact(name: &str) -> Option<FactRef> {
     Some(match name {
         "agent" => FactRef::Agent,
         "user" => FactRef::User,
@@ -26,7 +35,9 @@ pub fn fact(name: &str) -> Option<FactRef> {
         "cert/dns" => FactRef::CertDns,
         "cert/email" => FactRef::CertEmail,
         "cert/fingerprint" => FactRef::CertFingerprint,
-        _ => FactRef::Claim(Pointer::parse(name.strip_prefix("claims").filter(|p| p.len() > 1)?)?),
+        _ => FactRef::Claim(Pointer::parse(
+            name.strip_prefix("claims").filter(|p| p.len() > 1)?,
+        )?),
     })
 }
 
@@ -45,7 +56,9 @@ impl Reader<'_> {
         if at.is_word("anonymous") {
             return Subject::Anyone;
         }
-        let Some(entries) = at.entries(self.problems) else { return Subject::Authenticated };
+        let Some(entries) = at.entries(self.problems) else {
+            return Subject::Authenticated;
+        };
         let mut count = 0;
         for (key, value) in entries {
             count += 1;
@@ -53,15 +66,23 @@ impl Reader<'_> {
                 Some(fact) => self.condition(&value, &key.text, fact, Kind::Claim),
                 None => {
                     let known: Vec<&str> = WHO_KEYS.iter().copied().chain(["claims/…"]).collect();
-                    self.problems.add(Some(key.mark), value.key(), unknown_key(&key.text, &known));
+                    self.problems
+                        .add(Some(key.mark), value.key(), unknown_key(&key.text, &known));
                 }
             }
         }
         if count == 0 {
-            at.problem(self.problems, "an empty `who` says nothing; write `any` for whoever is authenticated");
+            at.problem(
+                self.problems,
+                "an empty `who` says nothing; write `any` for whoever is authenticated",
+            );
         }
         // A condition on the principal can be true of nobody, such as `user: { absent: true }`: on a permit
         // it still speaks of somebody authenticated.
-        if permit { Subject::Authenticated } else { Subject::Anyone }
+        if permit {
+            Subject::Authenticated
+        } else {
+            Subject::Anyone
+        }
     }
 }
