@@ -1,4 +1,19 @@
 //! JSON as the policy core keeps it: claims, and those judged values that are containers.
+//!
+//! A document is read strictly (RFC 8259) by the [`scan`]ner: what two readers could read differently is a
+//! fault, a key twice in one object above all. There is deliberately no lenient mode and no serialiser.
+
+pub(in crate::policy) mod fold;
+pub(in crate::policy) mod scan;
+mod strings;
+pub(in crate::policy) mod tree;
+
+#[cfg(test)]
+pub(in crate::policy) mod tests;
+
+use scan::Scanner;
+
+use super::fault::Fault;
 
 /// A JSON value (RFC 8259) that owns its parts. Numbers keep the text that they were written in, and an
 /// object's keys are unique and in the order in which they came.
@@ -19,6 +34,16 @@ pub enum Json {
 }
 
 impl Json {
+    /// Reads one document: UTF-8 without a byte order mark, nothing after it, no key twice in an object, no half
+    /// of a surrogate pair, and no more than `max_depth` containers within each other (512 at the most).
+    pub fn parse(bytes: &[u8], max_depth: usize) -> Result<Json, Fault> {
+        let mut scanner = Scanner::new(bytes, max_depth)?;
+        let first = scanner.next();
+        let json = scanner.tree(first)?;
+        scanner.end()?;
+        Ok(json)
+    }
+
     /// The member of this object, or `None` where there is none or this is no object.
     pub fn member(&self, key: &str) -> Option<&Json> {
         match self {
@@ -101,5 +126,8 @@ pub fn array_index(token: &str) -> Option<usize> {
 
 /// Whether two keys differ, but only in case (Unicode simple case folding).
 pub fn equal_but_for_case(a: &str, b: &str) -> bool {
-    a != b && a.eq_ignore_ascii_case(b)
+    if a.is_ascii() && b.is_ascii() {
+        return a != b && a.eq_ignore_ascii_case(b);
+    }
+    a != b && a.chars().map(fold::fold).eq(b.chars().map(fold::fold))
 }
