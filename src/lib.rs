@@ -1,4 +1,5 @@
 //! Portcullis.
 pub mod config;
 pub mod policy;
+pub mod proxy;
 pub mod yaml;

@@ -18,6 +18,25 @@ impl Glob {
 
     /// Whether the whole value matches.
     pub fn is_match(&self, value: &str) -> bool {
-        self.separator != 0 && *self.text == *value
+        matches(self.text.as_bytes(), value.as_bytes(), self.separator)
+    }
+}
+
+fn matches(glob: &[u8], value: &[u8], separator: u8) -> bool {
+    match glob {
+        [] => value.is_empty(),
+        [b'*', b'*', rest @ ..] => {
+            (0..=value.len()).any(|n| value.get(n..).is_some_and(|v| matches(rest, v, separator)))
+        }
+        [b'*', rest @ ..] => {
+            let stop = value
+                .iter()
+                .position(|b| *b == separator)
+                .unwrap_or(value.len());
+            (0..=stop).any(|n| value.get(n..).is_some_and(|v| matches(rest, v, separator)))
+        }
+        [first, rest @ ..] => value
+            .split_first()
+            .is_some_and(|(v, tail)| v == first && matches(rest, tail, separator)),
     }
 }

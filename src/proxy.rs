@@ -1,0 +1,3 @@
+//! The journey of a request.
+
+pub mod identify;
