@@ -1,0 +1,353 @@
+//! How ids, times, digests and codes are written into a record, and read back.
+//!
+//! Each goes over a small buffer on the stack: `Display` would allocate, or cost more than the rest of the
+//! line. What is read back is checked as strictly as it is written.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::{self, Deserializer, Visitor};
+use serde::ser::Serializer;
+
+/// Text of at most `N` ASCII bytes, on the stack.
+struct Ascii<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Ascii<N> {
+    fn new() -> Self {
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
+    }
+
+    /// Appends; what doesn't fit is left out, which [`as_str`](Self::as_str)'s callers size `N` against.
+    fn push(&mut self, text: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + text.len()) {
+            room.copy_from_slice(text);
+            self.len += text.len();
+        }
+    }
+
+    /// Appends a number with leading zeros up to `width` digits.
+    fn push_padded(&mut self, number: u32, width: usize) {
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(number).as_bytes();
+        for _ in digits.len()..width {
+            self.push(b"0");
+        }
+        self.push(digits);
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes
+            .get(..self.len)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
+    }
+}
+
+/// Reads text through a function that gives back the value, or `None` where the text is none.
+struct Text<T>(fn(&str) -> Option<T>, &'static str);
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+/// A UUID, hyphenated and in lower case.
+pub(super) mod uuid {
+    use super::*;
+    use ::uuid::Uuid;
+
+    pub(crate) fn serialize<S: Serializer>(id: &Uuid, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
+        from.deserialize_str(Text(|text| Uuid::try_parse(text).ok(), "a UUID"))
+    }
+}
+
+/// A moment: RFC 3339 in UTC with six decimals.
+pub(super) mod time {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        match rfc3339(*at) {
+            Some(text) => to.serialize_str(text.as_str()),
+            // years that no clock shows
+            None => to.collect_str(&format_args!("{at:.6}")),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        from.deserialize_str(Text(|text| text.parse().ok(), "an RFC 3339 timestamp"))
+    }
+
+    /// A moment that may be absent.
+    pub(crate) mod option {
+        use super::*;
+
+        pub(crate) fn serialize<S: Serializer>(
+            at: &Option<Timestamp>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => super::serialize(at, to),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Timestamp>, D::Error> {
+            super::deserialize(from).map(Some)
+        }
+    }
+
+    /// The civil date of days since 1970 by counting in 400-year cycles that begin on 1 March, so that the
+    /// leap day is a year's last.
+    fn rfc3339(at: Timestamp) -> Option<Ascii<27>> {
+        let micros = at.as_microsecond();
+        let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let shifted = days + 719_468;
+        let (cycle, day_of_cycle) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
+            - day_of_cycle / 146_096)
+            / 365;
+        let day_of_year =
+            day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
+        let year = 400 * cycle + year_of_cycle + i64::from(month <= 2);
+        if !(0..=9999).contains(&year) {
+            return None;
+        }
+        let mut text = Ascii::new();
+        for (number, width, after) in [
+            (year, 4, b"-"),
+            (month, 2, b"-"),
+            (day, 2, b"T"),
+            (second / 3_600, 2, b":"),
+            (second / 60 % 60, 2, b":"),
+            (second % 60, 2, b"."),
+            (fraction, 6, b"Z"),
+        ] {
+            text.push_padded(u32::try_from(number).ok()?, width);
+            text.push(after);
+        }
+        Some(text)
+    }
+}
+
+/// A duration in whole microseconds.
+pub(super) mod micros {
+    use super::*;
+    use serde::Deserialize as _;
+
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_micros)
+    }
+
+    /// A duration that may be absent.
+    pub(crate) mod option {
+        use super::*;
+
+        pub(crate) fn serialize<S: Serializer>(
+            time: &Option<Duration>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, to),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(from).map(Some)
+        }
+    }
+}
+
+/// `ip:port`; an IPv4 address that came mapped into IPv6 is written as IPv4.
+pub(super) mod client {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(client: &SocketAddr, to: S) -> Result<S::Ok, S::Error> {
+        match client.ip().to_canonical() {
+            std::net::IpAddr::V4(ip) => {
+                let mut text = Ascii::<21>::new();
+                let [a, b, c, d] = ip.octets();
+                for (octet, after) in [(a, b"."), (b, b"."), (c, b"."), (d, b":")] {
+                    text.push_padded(octet.into(), 1);
+                    text.push(after);
+                }
+                text.push_padded(client.port().into(), 1);
+                to.serialize_str(text.as_str())
+            }
+            std::net::IpAddr::V6(ip) => to.collect_str(&SocketAddr::from((ip, client.port()))),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+        from.deserialize_str(Text(|text| text.parse().ok(), "an address with its port"))
+    }
+}
+
+/// 32 bytes as lower-case hex.
+pub(super) mod hex {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        let mut text = Ascii::<64>::new();
+        for byte in bytes {
+            text.push(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        to.serialize_str(text.as_str())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        from.deserialize_str(Text(parse, "64 hex digits"))
+    }
+
+    fn digit(nibble: u8) -> u8 {
+        if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
+        }
+    }
+
+    fn parse(text: &str) -> Option<[u8; 32]> {
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+            return None;
+        };
+        let bytes: Option<Vec<u8>> = pairs
+            .iter()
+            .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
+            .collect();
+        bytes?.try_into().ok()
+    }
+}
+
+/// Closed lists of the policy core, by their codes.
+macro_rules! codes {
+    ($($name:ident: $type:ty = $parse:expr, $expected:literal;)*) => { $(
+        #[doc = concat!("An optional code: ", $expected, ".")]
+        pub(super) mod $name {
+            use super::*;
+
+            pub(crate) fn serialize<S: Serializer>(
+                code: &Option<$type>,
+                to: S,
+            ) -> Result<S::Ok, S::Error> {
+                match code {
+                    Some(code) => to.serialize_str(code.code()),
+                    None => to.serialize_none(),
+                }
+            }
+
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+                from: D,
+            ) -> Result<Option<$type>, D::Error> {
+                from.deserialize_str(Text($parse, $expected)).map(Some)
+            }
+        }
+    )* };
+}
+
+codes! {
+    reason: crate::policy::Reason = crate::policy::Reason::from_code, "a reason of a denial";
+    fault: crate::policy::Fault = |code| {
+        crate::policy::Fault::ALL.iter().copied().find(|fault| fault.code() == code)
+    }, "a detail code";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Moment(#[serde(with = "time")] Timestamp);
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Client(#[serde(with = "client")] SocketAddr);
+
+    #[test]
+    fn times_are_rfc_3339_with_microseconds() {
+        for (given, written) in [
+            ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000000Z"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500000Z"),
+            ("2000-02-29T12:00:00.000001Z", "2000-02-29T12:00:00.000001Z"),
+            (
+                "2026-11-21T09:00:00.123456789Z",
+                "2026-11-21T09:00:00.123456Z",
+            ),
+            ("2100-03-01T00:00:00Z", "2100-03-01T00:00:00.000000Z"),
+            ("9999-01-31T23:59:59Z", "9999-01-31T23:59:59.000000Z"),
+        ] {
+            let moment = Moment(given.parse().unwrap());
+            assert_eq!(
+                serde_json::to_string(&moment).unwrap(),
+                format!("\"{written}\"")
+            );
+        }
+    }
+
+    #[test]
+    fn every_day_of_two_centuries_agrees_with_the_calendar() {
+        let first: Timestamp = "1900-01-01T00:00:00Z".parse().unwrap();
+        for day in 0..73_500 {
+            let at = first + jiff::SignedDuration::from_hours(24 * day);
+            assert_eq!(
+                serde_json::to_string(&Moment(at)).unwrap(),
+                format!("\"{at:.6}\"")
+            );
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for (given, written) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("255.255.255.255:65535", "255.255.255.255:65535"),
+            ("[::ffff:10.0.0.1]:443", "10.0.0.1:443"),
+            ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+        ] {
+            let client = Client(given.parse().unwrap());
+            assert_eq!(
+                serde_json::to_string(&client).unwrap(),
+                format!("\"{written}\"")
+            );
+        }
+    }
+}

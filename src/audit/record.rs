@@ -1,0 +1,583 @@
+//! The schema of audit records, version 1: this file is its one source.
+//!
+//! A record is one JSON object on one line. All begin with [`Envelope`]: `v`, `kind` (`decision`, `outcome`
+//! or `event`), `node` and `seq`; the fields of the struct of that kind follow, in the order given here.
+//! What is absent isn't written. New fields may be added within a version, so a reader passes over what it
+//! doesn't know; none is removed, and none changes its meaning.
+//!
+//! Deliberately absent: tokens, claims, header values, query values, bodies. A record names who asked for
+//! what, and by its digest which content; it never holds the content.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use super::encode;
+use crate::policy::{self, Fault, Reason};
+
+/// The schema's version: the `v` of every record.
+pub const VERSION: u32 = 1;
+
+/// What every record begins with, besides `v` and `kind`. The writer fills it in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Envelope {
+    /// The node's name, from the config.
+    pub node: String,
+    /// The record's number on this node, over all kinds, from 1, without gaps, also over restarts.
+    pub seq: u64,
+}
+
+/// What was decided about one request. Exactly one for each request, in the log before the request leaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision<'a> {
+    /// The decision's id (UUIDv7); the outcome and a denial's answer repeat it.
+    #[serde(with = "encode::uuid")]
+    pub id: Uuid,
+    /// The moment for which the request was judged (RFC 3339, UTC, microseconds).
+    #[serde(with = "encode::time")]
+    pub at: Timestamp,
+    /// The digest of the policy set that judged it.
+    pub policy_set: Cow<'a, str>,
+    /// The verdict.
+    pub decision: Verdict,
+    /// Why it was denied.
+    #[serde(
+        with = "encode::reason",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub reason: Option<Reason>,
+    /// What of it was ambiguous or unreadable.
+    #[serde(
+        with = "encode::fault",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub detail: Option<Fault>,
+    /// On a permit the policy that was chosen; on a denial the forbids that apply.
+    #[serde(default, skip_serializing_if = "Ids::is_empty")]
+    pub policies: Ids<'a>,
+    /// What shadow policies would have said.
+    #[serde(default, skip_serializing_if = "Shadows::is_empty")]
+    pub shadow: Shadows<'a>,
+    /// Who asked; absent where no credential was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Principal<'a>>,
+    /// The peer: `ip:port`.
+    #[serde(with = "encode::client")]
+    pub client: SocketAddr,
+    /// The route's name; absent where none matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Cow<'a, str>>,
+    /// The upstream's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Cow<'a, str>>,
+    /// The request, as far as it could be read.
+    pub request: Request<'a>,
+    /// The trace id (W3C Trace Context, 32 hex digits).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<Cow<'a, str>>,
+    /// Time spent in each stage, in microseconds.
+    pub stages_us: Stages,
+}
+
+/// The verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The request may go.
+    Permit,
+    /// It may not.
+    Deny,
+}
+
+/// Who asked: names only, never the token and never its claims.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Principal<'a> {
+    /// The identity provider's name; absent where only a certificate came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Cow<'a, str>>,
+    /// The agent that acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Cow<'a, str>>,
+    /// The person on whose behalf it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Cow<'a, str>>,
+    /// The workload that it runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Cow<'a, str>>,
+    /// The session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Cow<'a, str>>,
+    /// The task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Cow<'a, str>>,
+    /// The groups.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub groups: Cow<'a, [Box<str>]>,
+    /// The token's id (`jti`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<Cow<'a, str>>,
+    /// SHA-256 of the client certificate, lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_fingerprint: Option<Cow<'a, str>>,
+    /// The client certificate's SPIFFE ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spiffe_id: Option<Cow<'a, str>>,
+}
+
+/// The request. Where it was refused before it could be read (DESIGN 4), only what was read is there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Request<'a> {
+    /// The method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Cow<'a, str>>,
+    /// The host, lower-cased, without its port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
+    /// The canonical path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Cow<'a, str>>,
+    /// The template that the chosen policy matched the path with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Cow<'a, str>>,
+    /// The names in the query as they came, without their values.
+    #[serde(default, skip_serializing_if = "QueryNames::is_empty")]
+    pub query: QueryNames<'a>,
+    /// SHA-256 of the body (lower-case hex), where it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_sha256: Option<Sha256>,
+    /// The judged fields that failed and that the caller sent, such as `body/branch`.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub fields: Cow<'a, [String]>,
+}
+
+/// Time spent in each stage before the decision was recorded. Written in whole microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stages {
+    /// Making the canonical form.
+    #[serde(with = "encode::micros")]
+    pub normalise: Duration,
+    /// Verifying who asks.
+    #[serde(with = "encode::micros")]
+    pub identify: Duration,
+    /// Finding the live candidates.
+    #[serde(with = "encode::micros")]
+    pub r#match: Duration,
+    /// Reading the judged body, waiting for it included.
+    #[serde(with = "encode::micros")]
+    pub inspect: Duration,
+    /// Deciding.
+    #[serde(with = "encode::micros")]
+    pub decide: Duration,
+}
+
+/// What became of a forwarded request. Exactly one for each permit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome<'a> {
+    /// The decision's id.
+    #[serde(with = "encode::uuid")]
+    pub id: Uuid,
+    /// When it ended (RFC 3339, UTC, microseconds).
+    #[serde(with = "encode::time")]
+    pub at: Timestamp,
+    /// How it ended.
+    pub end: End,
+    /// The status that the client got; absent where no response head was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Bytes of the response body that were relayed.
+    pub bytes: u64,
+    /// Bytes of the request body that were relayed.
+    pub request_bytes: u64,
+    /// SHA-256 over the relayed response body (lower-case hex); absent where none was relayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+    /// The upstream server's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Cow<'a, str>>,
+    /// From the request's head to the response's, in microseconds.
+    #[serde(
+        with = "encode::micros::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub head_us: Option<Duration>,
+    /// From the request's head to the end, in microseconds; absent where a crash took it.
+    #[serde(
+        with = "encode::micros::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub total_us: Option<Duration>,
+}
+
+/// How a forwarded request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The response was relayed to its end.
+    Complete,
+    /// The client went away first.
+    ClientGone,
+    /// The upstream failed, before or within its response.
+    UpstreamFailed,
+    /// The right ended while the response was still running.
+    Cut,
+    /// It stopped on this side: shutdown, or an answer that could not be given.
+    Aborted,
+    /// A crash took the outcome; written at the next start.
+    Unknown,
+}
+
+/// What happened besides requests. Between the envelope and these fields stands `at`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// The process started; decisions before this have their outcomes.
+    Start(StartEvent),
+    /// The process stopped in order.
+    Stop {},
+    /// The configuration or the policies were read again.
+    Reload {
+        /// Whether they are in force; where not, what was before still is.
+        ok: bool,
+        /// The digest of the policy set now in force.
+        policy_set: Cow<'a, str>,
+        /// How many policies it has.
+        policies: u64,
+        /// How many problems kept the new ones out.
+        problems: u64,
+    },
+    /// A provider's keys changed.
+    KeyChange {
+        /// The provider's name.
+        provider: Cow<'a, str>,
+        /// How many keys there are now.
+        keys: u64,
+    },
+    /// Refusals that have no record of their own, because there were too many or no request could be read.
+    Refusals {
+        /// How many, by cause.
+        counts: Vec<Refusals>,
+    },
+    /// Trouble with the sink itself.
+    Sink {
+        /// What happened.
+        state: SinkState,
+        /// The system's message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Cow<'a, str>>,
+        /// When it began.
+        #[serde(
+            with = "encode::time::option",
+            default,
+            skip_serializing_if = "Option::is_none"
+        )]
+        since: Option<Timestamp>,
+        /// `recovered`: requests refused meanwhile; `torn`: bytes cut; `unreadable`: lines passed over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
+    },
+}
+
+/// The process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartEvent {
+    /// The program's version.
+    pub version: String,
+    /// The digest of the policy set in force.
+    pub policy_set: String,
+    /// How many policies it has.
+    pub policies: u64,
+}
+
+/// Refusals of one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusals {
+    /// The cause: an [`Early`]'s code.
+    pub cause: Cow<'static, str>,
+    /// How many.
+    pub count: u64,
+}
+
+/// What happened to the sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkState {
+    /// Records can't be written; requests are refused from now on.
+    Trouble,
+    /// Records are written again.
+    Recovered,
+    /// The last run's last line was half a line; it was cut off. No request was forwarded under it.
+    Torn,
+    /// Lines in the file are no records.
+    Unreadable,
+    /// The file could not be rotated; it goes on growing.
+    RotationFailed,
+}
+
+/// Refusals before anybody is known: those that may come as a flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// A request that was read far enough to be refused with a reason.
+    Denied(Reason),
+    /// Bytes that are no HTTP request.
+    Parser,
+    /// A TLS handshake that failed.
+    Handshake,
+    /// A connection over the limit.
+    Connection,
+    /// Anything else.
+    Other,
+}
+
+impl Early {
+    /// Every cause.
+    pub fn all() -> impl Iterator<Item = Early> {
+        let own = [
+            Early::Parser,
+            Early::Handshake,
+            Early::Connection,
+            Early::Other,
+        ];
+        Reason::ALL.into_iter().map(Early::Denied).chain(own)
+    }
+
+    /// The name in records and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Early::Denied(reason) => reason.code(),
+            Early::Parser => "parser",
+            Early::Handshake => "handshake",
+            Early::Connection => "connection",
+            Early::Other => "other",
+        }
+    }
+
+    /// Its place in a table of all causes.
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Early::Denied(reason) => reason as usize,
+            Early::Parser => Reason::ALL.len(),
+            Early::Handshake => Reason::ALL.len() + 1,
+            Early::Connection => Reason::ALL.len() + 2,
+            Early::Other => Reason::ALL.len() + 3,
+        }
+    }
+
+    /// How many causes there are.
+    pub(crate) const COUNT: usize = Reason::ALL.len() + 4;
+}
+
+impl<'a> From<&'a policy::Principal> for Principal<'a> {
+    fn from(from: &'a policy::Principal) -> Principal<'a> {
+        let cert = from.cert.as_ref();
+        Principal {
+            provider: from.provider.as_deref().map(Cow::Borrowed),
+            agent: from.agent.as_deref().map(Cow::Borrowed),
+            user: from.user.as_deref().map(Cow::Borrowed),
+            workload: from.workload.as_deref().map(Cow::Borrowed),
+            session: from.session.as_deref().map(Cow::Borrowed),
+            task: from.task.as_deref().map(Cow::Borrowed),
+            groups: Cow::Borrowed(&from.groups),
+            token_id: from.token_id.as_deref().map(Cow::Borrowed),
+            cert_fingerprint: cert.map(|cert| Cow::Borrowed(&*cert.fingerprint)),
+            spiffe_id: cert.and_then(|cert| cert.spiffe_id.as_deref().map(Cow::Borrowed)),
+        }
+    }
+}
+
+/// SHA-256 of something, written as 64 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sha256(#[serde(with = "encode::hex")] pub [u8; 32]);
+
+impl Sha256 {
+    /// The digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Sha256 {
+        Self::from_digest(&aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA256,
+            bytes,
+        ))
+    }
+
+    pub(super) fn from_digest(digest: &aws_lc_rs::digest::Digest) -> Sha256 {
+        // SHA-256 is 32 bytes long; the zeros stand for a case that can't be
+        Sha256(digest.as_ref().try_into().unwrap_or_default())
+    }
+}
+
+/// Ids of policies, borrowed from the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids<'a>(pub Cow<'a, [Arc<str>]>);
+
+impl Ids<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Default for Ids<'_> {
+    fn default() -> Self {
+        Ids(Cow::Borrowed(&[]))
+    }
+}
+
+impl<'a> From<&'a [Arc<str>]> for Ids<'a> {
+    fn from(ids: &'a [Arc<str>]) -> Ids<'a> {
+        Ids(Cow::Borrowed(ids))
+    }
+}
+
+impl<'a> From<&'a Arc<str>> for Ids<'a> {
+    fn from(id: &'a Arc<str>) -> Ids<'a> {
+        Ids(Cow::Borrowed(std::slice::from_ref(id)))
+    }
+}
+
+impl Serialize for Ids<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.iter().map(|id| &**id))
+    }
+}
+
+impl<'de> Deserialize<'de> for Ids<'_> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let ids = Vec::<String>::deserialize(from)?;
+        Ok(Ids(ids.into_iter().map(Arc::from).collect()))
+    }
+}
+
+/// What shadow policies would have said: `[{"policy":…,"permits":…}]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadows<'a>(pub Cow<'a, [policy::Shadow]>);
+
+#[derive(Serialize, Deserialize)]
+struct ShadowShape<'a> {
+    policy: Cow<'a, str>,
+    permits: bool,
+}
+
+impl Shadows<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Default for Shadows<'_> {
+    fn default() -> Self {
+        Shadows(Cow::Borrowed(&[]))
+    }
+}
+
+impl<'a> From<&'a [policy::Shadow]> for Shadows<'a> {
+    fn from(shadows: &'a [policy::Shadow]) -> Shadows<'a> {
+        Shadows(Cow::Borrowed(shadows))
+    }
+}
+
+impl Serialize for Shadows<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.iter().map(|shadow| ShadowShape {
+            policy: Cow::Borrowed(&shadow.policy),
+            permits: shadow.permits,
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Shadows<'_> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let shadows = Vec::<ShadowShape<'_>>::deserialize(from)?;
+        let own = |shape: ShadowShape<'_>| policy::Shadow {
+            policy: shape.policy.into(),
+            permits: shape.permits,
+        };
+        Ok(Shadows(shadows.into_iter().map(own).collect()))
+    }
+}
+
+/// The names of a query. Made from the raw query, of which only the names are ever written.
+#[derive(Clone)]
+pub enum QueryNames<'a> {
+    /// The raw query, as it came.
+    Of(&'a str),
+    /// Names that were read back.
+    Names(Vec<String>),
+}
+
+impl<'a> QueryNames<'a> {
+    /// The names in a raw query (`a=1&b=2`).
+    pub fn of(query: Option<&'a str>) -> QueryNames<'a> {
+        QueryNames::Of(query.unwrap_or_default())
+    }
+
+    /// The names in their order, at most 64 of them, each cut to 128 bytes: a name is the caller's to choose.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let (raw, names) = match self {
+            QueryNames::Of(raw) => (*raw, &[][..]),
+            QueryNames::Names(names) => ("", names.as_slice()),
+        };
+        let of_raw = raw
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name))
+            .map(cut);
+        of_raw
+            .chain(names.iter().map(String::as_str))
+            .take(QUERY_NAMES)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+impl Default for QueryNames<'_> {
+    fn default() -> Self {
+        QueryNames::Of("")
+    }
+}
+
+impl PartialEq for QueryNames<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+// values may be secrets, so that not even `Debug` shows them
+impl std::fmt::Debug for QueryNames<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for QueryNames<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for QueryNames<'_> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Vec::deserialize(from).map(QueryNames::Names)
+    }
+}
+
+/// The text, or as many of its first characters as fit.
+fn cut(name: &str) -> &str {
+    if name.len() <= QUERY_NAME_BYTES {
+        return name;
+    }
+    (0..=QUERY_NAME_BYTES)
+        .rev()
+        .find_map(|end| name.get(..end))
+        .unwrap_or_default()
+}
+
+const QUERY_NAMES: usize = 64;
+const QUERY_NAME_BYTES: usize = 128;
