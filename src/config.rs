@@ -1,8 +1,9 @@
 //! The configuration: a [`Config`] holds only valid values.
 //!
-//! `raw.rs` reads the shape of the file, `load.rs` brings in what it names (certificates, keys, policies,
-//! secrets from files and the environment). Problems are told all at once, each at its place. Secrets are
-//! [`Secret`]s, which no `Debug` shows.
+//! `raw.rs` is the table of sections and keys, `read.rs` reads values by it, `load.rs` brings in what the
+//! file names (certificates, keys, secrets from files and the environment), and one file to a section makes
+//! valid types of it. Problems are told all at once, each at its place. Secrets are [`Secret`]s, which no
+//! `Debug` shows.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,6 +14,23 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::policy::normalise::Opaque;
+use crate::yaml::Problem;
+
+mod identity;
+mod jwks;
+mod listeners;
+mod load;
+pub mod overlap;
+pub mod raw;
+pub(crate) mod read;
+mod routes;
+pub mod secrets;
+mod service;
+mod tls;
+pub mod units;
+mod upstreams;
+
+pub use secrets::Env;
 
 /// A whole, valid configuration.
 #[derive(Debug)]
@@ -25,7 +43,7 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Who may be who.
     pub identity: Identity,
-    /// Policy files and folders (each `*.yaml` below but `cases.yaml`), as given, relative to the config file.
+    /// Policy files and folders (each `*.yaml` below but `cases.yaml`), joined to the config file's folder; all exist.
     pub policies: Vec<PathBuf>,
     /// The record of decisions.
     pub audit: Audit,
@@ -39,8 +57,11 @@ pub struct Config {
     pub workers: usize,
     /// Logging.
     pub log: Log,
-    /// Every file that the configuration was read from (itself, keys, certificates, secrets, policies), to be watched.
+    /// Every file that the configuration was read from (itself, keys, certificates, secrets, policies), to be watched;
+    /// policy folders stand for all below them.
     pub files: Vec<PathBuf>,
+    /// What works, but someone should know of: an expired certificate, a secret that everybody may read.
+    pub warnings: Vec<Problem>,
 }
 
 /// A listening socket.

@@ -5,4 +5,5 @@ pub mod config;
 pub mod metrics;
 pub mod policy;
 pub mod proxy;
+pub mod schema;
 pub mod yaml;
