@@ -14,6 +14,7 @@
 //! chance for a path that failed.
 
 pub mod headers;
+<<<<<<< HEAD
 pub mod query;
 
 mod host;
@@ -30,6 +31,9 @@ use http::{HeaderMap, Method, Uri, Version};
 
 use self::host::Authority;
 use self::path::Path;
+=======
+
+>>>>>>> upstream
 use super::fault::Fault;
 
 pub use self::query::Query;

@@ -1,0 +1,414 @@
+//! One request's account: what is known of it so far, and the two ways in which it ends.
+//!
+//! Each step of the journey is a method that adds to the account or refuses. [`Exchange::refuse`] is the one
+//! exit of every refusal: it writes the one record, unless the decision is on record already, and answers by
+//! the one table. On a permit the account goes over to the response, whose end closes it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::accept::Connection;
+use super::answer::Answer;
+use super::identify::Identified;
+use super::inspect::{Inspected, Whole, inspect};
+use super::judged::{Content, Judged};
+use super::outcome::Outcome;
+use super::respond::{Caller, Refusal, Stage, is_grpc, respond};
+use super::trace::Trace;
+use super::upstream::{RequestBody, StreamBody};
+use super::wire::Busy;
+use super::worker::{Live, Worker};
+use crate::audit::record::{self, Early, Stages};
+use crate::config::Route;
+use crate::metrics::{self, RouteMetrics};
+use crate::policy::normalise;
+use crate::policy::{BodyPlan, Canonical, Considered, Fault, Permit, Reason, Shadow, Verdict};
+
+/// A request under way.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) worker: Arc<Worker>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) live: Arc<Live>,
+    pub(super) id: Uuid,
+    pub(super) started: Instant,
+    pub(super) head: Parts,
+    pub(super) trace: Trace,
+    /// Set by `normalise`; from then on the headers are in it.
+    pub(super) judged: Option<Judged>,
+    pub(super) route: Option<usize>,
+    at: Timestamp,
+    marked: Instant,
+    stages: Stages,
+    grpc: bool,
+    body: Option<Incoming>,
+    whole: Option<Whole>,
+    identified: bool,
+    shadow: Vec<Shadow>,
+    recorded: bool,
+    busy: Option<Busy>,
+}
+
+impl Exchange {
+    /// Opens the account.
+    pub fn accept(
+        worker: &Arc<Worker>,
+        connection: &Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Exchange {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        Exchange {
+            live: worker.live(),
+            worker: worker.clone(),
+            connection: connection.clone(),
+            id: Uuid::now_v7(),
+            at: Timestamp::now(),
+            trace: Trace::of(&head.headers),
+            grpc: is_grpc(head.version, &head.headers),
+            body: (!body.is_end_stream()).then_some(body),
+            busy: Some(connection.pulse.begin()),
+            started,
+            marked: started,
+            stages: Stages::default(),
+            head,
+            judged: None,
+            route: None,
+            whole: None,
+            identified: false,
+            shadow: Vec::new(),
+            recorded: false,
+        }
+    }
+
+    /// What this request is judged by, to its end.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.clone()
+    }
+
+    /// The one reading of the request, and its route.
+    pub fn normalise(&mut self) -> Result<(), Refusal> {
+        let Parts {
+            method,
+            uri,
+            version,
+            headers,
+            ..
+        } = &self.head;
+        normalise::headers::check(headers, *version)?;
+        let websocket = normalise::headers::is_websocket(method, *version, headers)?;
+        let canonical = Canonical::of(method, uri, *version, headers)?;
+        let misdirected = self
+            .connection
+            .server_name
+            .as_deref()
+            .is_some_and(|name| name != canonical.host());
+        let snapshot = &self.live.snapshot;
+        self.route = snapshot.routes.find(canonical.host(), canonical.path());
+        let opaque = self.route().map(|route| route.opaque).unwrap_or_default();
+        let admitted = canonical.admitted_by(opaque);
+        self.judged = Some(Judged {
+            canonical,
+            headers: std::mem::take(&mut self.head.headers),
+            principal: None,
+            client: self.connection.client.ip(),
+            websocket,
+            content: match self.body {
+                Some(_) => Content::Left,
+                None => Content::Absent,
+            },
+            json_depth: self.live.snapshot.config.limits.json_depth,
+        });
+        self.stages.normalise = self.lap();
+        if misdirected {
+            return Err(Refusal::misdirected());
+        }
+        Ok(admitted?)
+    }
+
+    /// Who asks.
+    pub async fn identify(&mut self) -> Result<(), Refusal> {
+        let judged = self.judged.as_mut().ok_or_else(lost)?;
+        let identifier = &self.live.snapshot.identifier;
+        let certificate = self.connection.certificate.as_ref();
+        let found = identifier
+            .identify(&self.live.tokens, &judged.headers, certificate, self.at)
+            .await;
+        judged.principal = match found {
+            Ok(found) => found.map(|Identified { principal, .. }| principal),
+            Err(error) => return Err(Refusal::detailed(error.reason(), error.code())),
+        };
+        self.identified = judged.principal.is_some();
+        self.stages.identify = self.lap();
+        Ok(())
+    }
+
+    /// The candidates that are left.
+    pub fn consider<'l>(&mut self, live: &'l Live) -> Result<Considered<'l>, Refusal> {
+        let judged = self.judged.as_ref().ok_or_else(lost)?;
+        if self.route.is_none() {
+            // Not 404: what lies behind is nobody's business who may not ask for it.
+            return Err(Refusal::of(match judged.principal {
+                Some(_) => Reason::NoPolicy,
+                None => Reason::NoCredentials,
+            }));
+        }
+        let candidates = live.snapshot.policies.consider(&judged.facts(self.at));
+        self.stages.r#match = self.lap();
+        Ok(candidates)
+    }
+
+    /// The body, if a candidate judges it.
+    pub async fn inspect(&mut self, candidates: &Considered<'_>) -> Result<(), Refusal> {
+        let judged = self.judged.as_mut().ok_or_else(lost)?;
+        let wanted = match candidates.body_plan() {
+            BodyPlan::Leave => false,
+            BodyPlan::Json(_) | BodyPlan::Form(_) => true,
+        };
+        if let Some(body) = self.body.take() {
+            let config = &self.live.snapshot.config;
+            let (limits, timeouts) = (&config.limits, &config.timeouts);
+            let room = &self.live.room;
+            match inspect(wanted, &judged.headers, body, room, limits, timeouts).await? {
+                Inspected::Left(body) => self.body = Some(body),
+                Inspected::Unreadable(fault, body) => {
+                    judged.content = Content::Fault(fault);
+                    self.body = Some(body);
+                }
+                Inspected::Whole(whole) if whole.bytes.is_empty() => {
+                    judged.content = Content::Absent;
+                }
+                Inspected::Whole(whole) => {
+                    judged.content = Content::Whole(whole.bytes.clone());
+                    self.whole = Some(whole);
+                }
+            }
+        }
+        self.stages.inspect = self.lap();
+        Ok(())
+    }
+
+    /// The verdict.
+    pub fn decide(&mut self, candidates: Considered<'_>) -> Result<Permit, Refusal> {
+        let judged = self.judged.as_ref().ok_or_else(lost)?;
+        let decision = judged.decide(candidates, self.at);
+        self.shadow = decision.shadow;
+        self.stages.decide = self.lap();
+        match decision.verdict {
+            Verdict::Permit(permit) => Ok(permit),
+            Verdict::Deny(denial) => Err(Refusal::from(denial)),
+        }
+    }
+
+    /// Puts the permit on record. What comes back closes it.
+    pub async fn record(&mut self, permit: &Permit) -> Result<Outcome, Refusal> {
+        let mut decision = self.decision(record::Verdict::Permit);
+        decision.policies = permit.policy().into();
+        decision.request.template = Some(Cow::Borrowed(permit.template()));
+        let audit = &self.worker.shared.audit;
+        let kept = audit.decided(&decision).await;
+        drop(decision);
+        // Whatever happened to it, a second record would be one too many.
+        self.recorded = true;
+        let outcome = kept.map(|()| Outcome::open(self));
+        let metrics = &self.worker.shared.metrics;
+        metrics.stages(&self.stages);
+        metrics.stage(metrics::Stage::Record, self.marked.elapsed());
+        match outcome {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => {
+                tracing::debug!(%error, "no record, no request");
+                self.metrics().denied(Reason::Unavailable);
+                Err(Refusal::detailed(Reason::Unavailable, "audit"))
+            }
+        }
+    }
+
+    /// The one way out of every refusal.
+    pub async fn refuse(mut self, refusal: Refusal) -> Response<Answer> {
+        let refusal = self.record_refusal(refusal).await;
+        if !self.recorded {
+            self.metrics().denied(refusal.reason);
+        }
+        let id = self.id.hyphenated().to_string();
+        let body = self.whole.as_ref().map(|whole| &*whole.bytes);
+        let caller = Caller {
+            method: &self.head.method,
+            version: self.head.version,
+            grpc: self.grpc,
+            body,
+        };
+        let response = respond(&refusal, &id, &caller);
+        if let Some(body) = self.body.take() {
+            let headers = self.judged.as_ref().map(|judged| &judged.headers);
+            drain(body, headers.unwrap_or(&self.head.headers));
+        }
+        let busy = self.busy();
+        response.map(|bytes| Answer::own(bytes, busy))
+    }
+
+    async fn record_refusal(&mut self, refusal: Refusal) -> Refusal {
+        if self.recorded {
+            return refusal;
+        }
+        let audit = &self.worker.shared.audit;
+        // A flood of strangers must not fill the sink: above a rate they are counted.
+        if !self.identified && !audit.refused_early_for(Early::Denied(refusal.reason)) {
+            return refusal;
+        }
+        let mut decision = self.decision(record::Verdict::Deny);
+        decision.reason = Some(refusal.reason);
+        decision.detail = refusal.fault();
+        decision.policies = (&*refusal.policies).into();
+        decision.request.fields = Cow::Borrowed(&refusal.fields);
+        match audit.decided(&decision).await {
+            Ok(()) => refusal,
+            Err(_) => Refusal::detailed(Reason::Unavailable, "audit"),
+        }
+    }
+
+    /// The record, as far as it is the same for both verdicts.
+    fn decision(&self, verdict: record::Verdict) -> record::Decision<'_> {
+        let snapshot = &self.live.snapshot;
+        let route = self.route();
+        let upstream = route.and_then(|route| snapshot.config.upstreams.get(route.upstream));
+        let judged = self.judged.as_ref();
+        let request = match judged {
+            None => record::Request {
+                method: Some(Cow::Borrowed(self.head.method.as_str())),
+                ..record::Request::default()
+            },
+            Some(Judged { canonical, .. }) => record::Request {
+                method: Some(Cow::Borrowed(canonical.method())),
+                host: Some(Cow::Borrowed(canonical.host())),
+                path: Some(Cow::Borrowed(canonical.path())),
+                query: record::QueryNames::of(canonical.query()),
+                body_sha256: self
+                    .whole
+                    .as_ref()
+                    .and_then(|whole| whole.digest)
+                    .map(record::Sha256),
+                ..record::Request::default()
+            },
+        };
+        record::Decision {
+            id: self.id,
+            at: self.at,
+            policy_set: Cow::Borrowed(snapshot.policies.digest()),
+            decision: verdict,
+            reason: None,
+            detail: None,
+            policies: Default::default(),
+            shadow: (&*self.shadow).into(),
+            principal: judged
+                .and_then(|judged| judged.principal.as_deref())
+                .map(Into::into),
+            client: self.connection.client,
+            route: route.map(|route| Cow::Borrowed(&*route.name)),
+            upstream: upstream.map(|upstream| Cow::Borrowed(&*upstream.name)),
+            request,
+            trace_id: Some(Cow::Borrowed(self.trace.id())),
+            stages_us: self.stages,
+        }
+    }
+
+    /// The counters of its route.
+    pub(super) fn metrics(&self) -> &RouteMetrics {
+        self.live.metrics(self.route)
+    }
+
+    /// The route, once it was found.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.live.snapshot.config.routes.get(self.route?)
+    }
+
+    /// The body as it is forwarded: what was judged byte for byte, or the stream that nobody judged.
+    pub(super) fn outgoing(&mut self) -> RequestBody {
+        let config = &self.live.snapshot.config;
+        match (&self.whole, self.body.take()) {
+            (Some(whole), _) => RequestBody::Full(whole.bytes.clone()),
+            (None, Some(body)) => RequestBody::Stream(StreamBody::new(
+                body,
+                config.limits.body,
+                config.timeouts.idle,
+            )),
+            (None, None) => RequestBody::Empty,
+        }
+    }
+
+    /// Takes what was judged, without the headers that no longer hold.
+    pub(super) fn take_judged(&mut self) -> Result<Judged, Refusal> {
+        let mut judged = self.judged.take().ok_or_else(lost)?;
+        if self.whole.as_ref().is_some_and(|whole| whole.decoded) {
+            judged.headers.remove(header::CONTENT_ENCODING);
+        }
+        if !self.trace.continued() {
+            judged.headers.remove(TRACESTATE);
+        }
+        Ok(judged)
+    }
+
+    /// The sign that this exchange is open, for its answer.
+    pub(super) fn busy(&mut self) -> Busy {
+        let pulse = &self.connection.pulse;
+        self.busy.take().unwrap_or_else(|| pulse.begin())
+    }
+
+    /// The time since the last stage ended.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.marked, now)
+    }
+}
+
+impl Refusal {
+    /// A refusal after the request was sent.
+    pub(super) fn after(reason: Reason, fault: Option<Fault>) -> Refusal {
+        Refusal {
+            detail: fault.map(Fault::code),
+            stage: Stage::After,
+            ..Refusal::of(reason)
+        }
+    }
+}
+
+/// A step came before the one that it builds on. Nothing does this; if something did, it would end here.
+pub(super) fn lost() -> Refusal {
+    Refusal::detailed(Reason::Unavailable, "order")
+}
+
+/// Reads on for a moment what a refused client still sends. Closing a connection while bytes arrive resets it,
+/// and the client might never see its answer; and what is short leaves the connection fit for use.
+fn drain(mut body: Incoming, headers: &HeaderMap) {
+    // Who waits for a go-ahead sends nothing, and reading would give it.
+    if body.is_end_stream() || headers.contains_key(header::EXPECT) {
+        return;
+    }
+    tokio::spawn(async move {
+        let mut left = DRAIN_BYTES;
+        let read = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let came = frame.data_ref().map_or(0, bytes::Bytes::len);
+                left = left.saturating_sub(came);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _ended = tokio::time::timeout(DRAIN_TIME, read).await;
+    });
+}
+
+const DRAIN_BYTES: usize = 256 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

@@ -1,0 +1,94 @@
+//! What a request is judged by, kept in one piece: for the decision, for its record, and, while a response or
+//! a tunnel is open, for judging it again under new policies.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use crate::policy::{
+    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet, Principal,
+    Verdict,
+};
+
+/// A request as it is judged.
+#[derive(Debug)]
+pub struct Judged {
+    /// Method, host, path and query.
+    pub canonical: Canonical,
+    /// The headers as they came.
+    pub headers: HeaderMap,
+    /// Who asks.
+    pub principal: Option<Arc<Principal>>,
+    /// The client's address.
+    pub client: IpAddr,
+    /// Whether this is a WebSocket handshake.
+    pub websocket: bool,
+    /// The body.
+    pub content: Content,
+    /// How deeply JSON may nest.
+    pub json_depth: usize,
+}
+
+/// What is known of the body.
+#[derive(Debug)]
+pub enum Content {
+    /// None came.
+    Absent,
+    /// One is there; nobody has read it.
+    Left,
+    /// It was read.
+    Whole(Bytes),
+    /// It can't be judged.
+    Fault(Fault),
+}
+
+impl Judged {
+    /// The facts of this moment.
+    pub fn facts(&self, now: Timestamp) -> Facts<'_> {
+        Facts {
+            request: &self.canonical,
+            headers: &self.headers,
+            principal: self.principal.as_deref(),
+            client: self.client,
+            has_body: !matches!(self.content, Content::Absent),
+            websocket: self.websocket,
+            now,
+        }
+    }
+
+    /// The verdict on the candidates of this request.
+    pub fn decide(&self, candidates: Considered<'_>, now: Timestamp) -> Decision {
+        let fields = match (candidates.body_plan(), &self.content) {
+            (BodyPlan::Json(projection), Content::Whole(bytes)) => {
+                Some(BodyFields::json(bytes, projection, self.json_depth))
+            }
+            (BodyPlan::Form(projection), Content::Whole(bytes)) => {
+                Some(BodyFields::form(bytes, projection))
+            }
+            (BodyPlan::Leave, _)
+            | (_, Content::Absent | Content::Left | Content::Fault(_)) => None,
+        };
+        let asked = !matches!(candidates.body_plan(), BodyPlan::Leave);
+        let body = match (&fields, &self.content) {
+            (Some(Ok(fields)), _) => Body::Fields(fields),
+            (Some(Err(fault)), _) | (None, Content::Fault(fault)) => Body::Fault(*fault),
+            (None, Content::Absent) => Body::Absent,
+            // Asked for, but gone: it was streamed past under the policies of its time.
+            (None, Content::Left) if asked => Body::Fault(Fault::BodyIncomplete),
+            (None, Content::Left | Content::Whole(_)) => Body::Unread,
+        };
+        candidates.decide(&self.facts(now), body)
+    }
+
+    /// Whether these policies would permit the request at this moment.
+    pub fn holds(&self, policies: &PolicySet, now: Timestamp) -> bool {
+        let candidates = policies.consider(&self.facts(now));
+        match self.decide(candidates, now).verdict {
+            Verdict::Permit(_) => true,
+            Verdict::Deny(_) => false,
+        }
+    }
+}

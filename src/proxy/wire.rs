@@ -1,0 +1,310 @@
+//! A client's connection as hyper reads and writes it, with the clocks that hyper doesn't have.
+//!
+//! - A reader that takes no more of a response for `timeouts.idle` loses the connection.
+//! - On HTTP/1.1, a request's head that has begun ends within `timeouts.header`; hyper's own timer also runs
+//!   between requests, where `timeouts.keep_alive` holds.
+//! - Bytes that were read to tell HTTP/2 from HTTP/1.1 are given back first.
+//!
+//! Neither clock costs anything while the socket is ready.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// What goes on on a connection: how many exchanges there were, and how many are open.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// An exchange under way; its end is its drop.
+#[derive(Debug)]
+pub struct Busy(Arc<Pulse>);
+
+impl Pulse {
+    /// Opens an exchange.
+    pub fn begin(self: &Arc<Self>) -> Busy {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Whether an exchange is open.
+    pub fn busy(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Grows with every begin and every end of an exchange.
+    pub fn activity(&self) -> u64 {
+        let begun = self.begun.load(Ordering::Relaxed);
+        begun.wrapping_add(self.ended.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The wrapped connection.
+#[derive(Debug)]
+pub struct Wire<S> {
+    inner: S,
+    /// Bytes that were read already.
+    before: Bytes,
+    /// The clock of a head; HTTP/1.1 only.
+    head: Option<HeadClock>,
+    write: Clock,
+    idle: Duration,
+}
+
+#[derive(Debug)]
+struct HeadClock {
+    pulse: Arc<Pulse>,
+    limit: Duration,
+    /// Whether bytes of a head have come since the last exchange began.
+    begun: bool,
+    clock: Clock,
+}
+
+/// A timer that is made at the first wait and used again after that.
+#[derive(Debug, Default)]
+struct Clock {
+    sleep: Option<Pin<Box<Sleep>>>,
+    running: bool,
+}
+
+impl Clock {
+    /// Runs from the first call until [`stop`](Self::stop); ready when the time is over.
+    fn poll(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !self.running {
+            self.running = true;
+            sleep.as_mut().reset(Instant::now() + limit);
+        }
+        sleep.as_mut().poll(cx)
+    }
+
+    fn stop(&mut self) {
+        self.running = false;
+    }
+}
+
+impl<S> Wire<S> {
+    /// Wraps a connection of which these bytes were read already.
+    pub fn new(inner: S, before: Bytes, idle: Duration) -> Wire<S> {
+        Wire {
+            inner,
+            before,
+            head: None,
+            write: Clock::default(),
+            idle,
+        }
+    }
+
+    /// Bounds how long a begun head may take.
+    pub fn with_head_limit(mut self, pulse: Arc<Pulse>, limit: Duration) -> Wire<S> {
+        self.head = Some(HeadClock {
+            pulse,
+            limit,
+            begun: !self.before.is_empty(),
+            clock: Clock::default(),
+        });
+        self
+    }
+
+    /// Lets a write end only in time.
+    fn timed<T>(
+        &mut self,
+        wrote: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if wrote.is_ready() {
+            self.write.stop();
+            return wrote;
+        }
+        ready!(self.write.poll(self.idle, cx));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.before.is_empty() {
+            let fits = this.before.len().min(buf.remaining());
+            buf.put_slice(&this.before.split_to(fits));
+            return Poll::Ready(Ok(()));
+        }
+        let filled = buf.filled().len();
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        let Some(head) = &mut this.head else {
+            return read;
+        };
+        if head.pulse.busy() {
+            head.begun = false;
+            head.clock.stop();
+        } else if read.is_ready() {
+            head.begun |= buf.filled().len() > filled;
+        } else if head.begun && head.clock.poll(head.limit, cx).is_ready() {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let wrote = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.timed(wrote, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let wrote = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.timed(wrote, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        this.timed(flushed, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.timed(shut, cx)
+    }
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, or anything else: hyper's parser will tell.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Reads until it is clear what the client speaks, and gives back what was read.
+///
+/// # Errors
+/// The connection failed.
+pub async fn protocol<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(Protocol, Bytes)> {
+    let mut read = bytes::BytesMut::with_capacity(512);
+    loop {
+        let came = stream.read_buf(&mut read).await?;
+        let overlap = read.len().min(PREFACE.len());
+        let same = read.get(..overlap) == PREFACE.get(..overlap);
+        if same && read.len() >= PREFACE.len() {
+            return Ok((Protocol::Http2, read.freeze()));
+        }
+        if !same || came == 0 {
+            return Ok((Protocol::Http1, read.freeze()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_preface_tells_the_protocol_and_is_given_back() {
+        let get = b"GET / HTTP/1.1\r\n\r\n".as_slice();
+        let cases: &[(&[&[u8]], Protocol)] = &[
+            (&[PREFACE], Protocol::Http2),
+            (&[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n...."], Protocol::Http2),
+            (&[get], Protocol::Http1),
+            (&[b"P", b"OST / HTTP/1.1\r\n\r\n"], Protocol::Http1),
+            (&[b"PRI * HTTP/2.0\r\n\r\nXX"], Protocol::Http1),
+            (&[b"PRI"], Protocol::Http1),
+            (&[], Protocol::Http1),
+        ];
+        for (pieces, expected) in cases {
+            let (mut client, mut server) = duplex(64);
+            let all = pieces.concat();
+            let write = async {
+                for piece in *pieces {
+                    client.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                drop(client);
+            };
+            let read = async {
+                let (protocol, before) = protocol(&mut server).await.unwrap();
+                let mut wire = Wire::new(server, before, Duration::from_secs(1));
+                let mut back = Vec::new();
+                wire.read_to_end(&mut back).await.unwrap();
+                (protocol, back)
+            };
+            let ((protocol, back), ()) = tokio::join!(read, write);
+            assert_eq!((protocol, back), (*expected, all), "{pieces:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stops_loses_the_connection() {
+        let (_client, server) = duplex(4);
+        let mut wire = Wire::new(server, Bytes::new(), Duration::from_secs(30));
+        let before = Instant::now();
+        let error = wire.write_all(b"more than fits").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(before.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_begun_head_has_its_time_and_silence_has_not() {
+        let (mut client, server) = duplex(64);
+        let pulse = Arc::new(Pulse::default());
+        let mut wire = Wire::new(server, Bytes::new(), Duration::from_secs(1))
+            .with_head_limit(pulse.clone(), Duration::from_secs(10));
+        let mut buf = [0; 64];
+        let silence = tokio::time::timeout(Duration::from_secs(60), wire.read(&mut buf)).await;
+        assert!(silence.is_err());
+        client.write_all(b"GET /").await.unwrap();
+        assert_eq!(wire.read(&mut buf).await.unwrap(), 5);
+        let error = wire.read(&mut buf).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        // An exchange stops the clock, and the next head starts anew.
+        let busy = pulse.begin();
+        let open = tokio::time::timeout(Duration::from_secs(60), wire.read(&mut buf)).await;
+        assert!(open.is_err());
+        drop(busy);
+        assert!(!pulse.busy());
+        let silence = tokio::time::timeout(Duration::from_secs(60), wire.read(&mut buf)).await;
+        assert!(silence.is_err());
+    }
+}
