@@ -283,19 +283,6 @@ impl<'c> Considered<'c> {
 }
 
 impl Permit {
-    /// A permit without a decision, for tests of what comes after one.
-    #[cfg(test)]
-    pub(crate) fn for_tests(until: Option<Timestamp>) -> Permit {
-        Permit {
-            policy: Arc::from("test"),
-            template: Arc::from("/{any...}"),
-            set_headers: Vec::new(),
-            named_headers: Vec::new(),
-            until,
-            _made_here: (),
-        }
-    }
-
     /// The policy that was chosen.
     pub fn policy(&self) -> &Arc<str> {
         &self.policy

@@ -14,7 +14,6 @@
 //! chance for a path that failed.
 
 pub mod headers;
-<<<<<<< HEAD
 pub mod query;
 
 mod host;
@@ -31,9 +30,6 @@ use http::{HeaderMap, Method, Uri, Version};
 
 use self::host::Authority;
 use self::path::Path;
-=======
-
->>>>>>> upstream
 use super::fault::Fault;
 
 pub use self::query::Query;
