@@ -1,18 +1,37 @@
 //! The verdict, and the only place where a [`Permit`] is made.
+//!
+//! [`PolicySet::consider`] finds the candidates of a request before its body is touched, and
+//! [`Considered::decide`] ends it. In between the caller reads the body, if [`Considered::body_plan`] asks for it.
+//!
+//! A permit holds where all its conditions are true. A forbid applies where none is false and no permit that it
+//! names holds. One forbid that applies denies; else one permit that holds permits; else the request is denied.
 
+mod candidate;
+mod denial;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
+use self::candidate::{Candidate, Context};
+use super::body::{BodyFields, Projection};
+use super::compile::PolicySet;
+use super::facts::{FactRef, Facts};
 use super::fault::{Fault, Reason};
+use super::source::{Effect, FORM, Mode, Setting};
+use super::value::{Truth, Value};
 
 /// What was decided, for the answer and for the record.
 #[derive(Debug)]
 pub struct Decision {
     /// Permit or deny.
     pub verdict: Verdict,
-    /// What each shadow policy that would have mattered would have said.
+    /// The template that the path matched: the chosen permit's, else one of a candidate's.
+    pub template: Option<Arc<str>>,
+    /// What each shadow policy said that holds or applies, sorted by id.
     pub shadow: Vec<Shadow>,
 }
 
@@ -25,20 +44,13 @@ pub enum Verdict {
     Deny(Denial),
 }
 
-/// The right to forward one request. Only [`decide`](self) makes one, and it can't be cloned.
+/// The right to forward one request. Only this module makes one, and it can't be cloned.
 #[derive(Debug)]
 pub struct Permit {
-    /// The policy that was chosen.
-    pub(crate) policy: Arc<str>,
-    /// The template that the path matched.
-    pub(crate) template: Arc<str>,
-    /// Headers to set on the request, by `then`.
-    pub(crate) set_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Headers that holding permits name, which therefore are forwarded.
-    pub(crate) named_headers: Vec<HeaderName>,
-    /// When the right ends: the earliest end of the policy's windows.
-    pub(crate) until: Option<Timestamp>,
-    _made_here: (),
+    policy: Arc<str>,
+    set_headers: Vec<(HeaderName, HeaderValue)>,
+    named_headers: Box<[HeaderName]>,
+    until: Option<Timestamp>,
 }
 
 /// Why not.
@@ -50,45 +62,286 @@ pub struct Denial {
     pub fault: Option<Fault>,
     /// The forbids that apply, by id, sorted.
     pub policies: Vec<Arc<str>>,
-    /// The judged fields that failed and that the caller sent, such as `body/branch` or `path/account`.
-    pub fields: Vec<String>,
+    /// The judged fields that failed and that the caller sent, such as `body/branch` or `path/account`, sorted.
+    /// Only of policies whose `who` the caller fits.
+    pub fields: Vec<Box<str>>,
 }
 
-/// What a policy in `mode: shadow` would have said.
+/// What a policy in `mode: shadow` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shadow {
     /// Its id.
     pub policy: Arc<str>,
-    /// `true`: a shadow permit holds; `false`: a shadow forbid applies.
-    pub permits: bool,
+    /// A permit that holds, or a forbid that applies.
+    pub effect: Effect,
 }
 
-impl Permit {
-    /// A permit without a decision, for tests of what comes after one.
-    #[cfg(test)]
-    pub(crate) fn for_tests(until: Option<Timestamp>) -> Permit {
-        Permit {
-            policy: Arc::from("test"),
-            template: Arc::from("/{any...}"),
-            set_headers: Vec::new(),
-            named_headers: Vec::new(),
-            until,
-            _made_here: (),
+/// How the body is to be read, if at all.
+#[derive(Debug)]
+pub enum BodyPlan<'c> {
+    /// No live candidate asks for it.
+    Leave,
+    /// As JSON, with [`BodyFields::json`].
+    Json(&'c Projection),
+    /// As a form, with [`BodyFields::form`].
+    Form(&'c Projection),
+}
+
+/// What became of the body.
+#[derive(Debug, Clone, Copy)]
+pub enum Body<'f, 'b> {
+    /// No body came.
+    Absent,
+    /// Nobody asked for it.
+    Unread,
+    /// It was read.
+    Fields(&'f BodyFields<'b>),
+    /// It can't be read.
+    Fault(Fault),
+}
+
+/// The candidates of one request, before its body.
+#[derive(Debug)]
+pub struct Considered<'c> {
+    set: &'c PolicySet,
+    context: Context<'c>,
+    candidates: SmallVec<[Candidate<'c>; 4]>,
+    /// The union of what live candidates read, where there are several.
+    projection: Option<Cow<'c, Projection>>,
+    /// The path has more readings than were looked at, so that a forbid may have been missed.
+    unbounded: bool,
+}
+
+impl PolicySet {
+    /// Finds the candidates: all that method, host, path and subject leave over, with everything evaluated that
+    /// doesn't need the body.
+    pub fn consider<'c>(&'c self, facts: &Facts<'c>) -> Considered<'c> {
+        let context = Context::new(*facts);
+        let mut candidates = SmallVec::new();
+        let fact = |name: &FactRef| context.principal_fact(name);
+        self.index.permits(facts.request, fact, |entry, view| {
+            candidates.extend(Candidate::new(self, entry, &view, &context));
+        });
+        let complete = self.index.forbids(facts.request, fact, |entry, view| {
+            candidates
+                .extend(Candidate::new(self, entry, &view, &context).filter(Candidate::is_live));
+        });
+        let projection = union(&candidates, &context);
+        Considered {
+            set: self,
+            context,
+            candidates,
+            projection,
+            unbounded: !complete,
         }
     }
 
+    /// Consider and decide in one, for a caller that has the body's fields at hand or needs none.
+    pub fn decide(&self, facts: &Facts<'_>, body: Body<'_, '_>) -> Decision {
+        self.consider(facts).decide(body)
+    }
+}
+
+impl<'c> Considered<'c> {
+    /// Whether a live candidate judges the body, and how it is to be read.
+    pub fn body_plan(&self) -> BodyPlan<'_> {
+        match &self.projection {
+            None => BodyPlan::Leave,
+            Some(projection) if self.context.content_type_is(FORM) => BodyPlan::Form(projection),
+            Some(projection) => BodyPlan::Json(projection),
+        }
+    }
+
+    /// The verdict.
+    pub fn decide(mut self, body: Body<'_, '_>) -> Decision {
+        for candidate in &mut self.candidates {
+            candidate.judge_body(&self.context, body);
+        }
+        let template = self.template();
+        let shadow = self.shadow();
+        match self.permit(body) {
+            Ok(permit) => Decision {
+                verdict: Verdict::Permit(permit.0),
+                template: Some(permit.1),
+                shadow,
+            },
+            Err(denial) => Decision {
+                verdict: Verdict::Deny(denial),
+                template,
+                shadow,
+            },
+        }
+    }
+
+    fn permit(&self, body: Body<'_, '_>) -> Result<(Permit, Arc<str>), Denial> {
+        if self.unbounded {
+            return Err(self.deny(Reason::AmbiguousRequest, Some(Fault::PathTooComplex), body));
+        }
+        if self.context.principal_expired() {
+            return Err(self.deny(Reason::InvalidToken, None, body));
+        }
+        let Some(chosen) = self
+            .holding(Mode::Enforce)
+            .min_by(|a, b| a.policy.id.cmp(&b.policy.id))
+        else {
+            return Err(self.no_permit(body));
+        };
+        if self.applying(Mode::Enforce).next().is_some() {
+            return Err(self.no_permit(body));
+        }
+        let Some(set_headers) = self.set_headers() else {
+            return Err(self.deny(Reason::ObligationFailed, None, body));
+        };
+        let permit = Permit {
+            policy: chosen.policy.id.clone(),
+            set_headers,
+            named_headers: chosen.policy.headers.clone(),
+            until: earliest(
+                chosen.window_end(),
+                self.context.facts.principal.and_then(|p| p.expires_at),
+            ),
+        };
+        Ok((permit, chosen.template()))
+    }
+
+    /// Permits that hold.
+    fn holding(&self, mode: Mode) -> impl Iterator<Item = &Candidate<'c>> {
+        self.candidates.iter().filter(move |c| {
+            c.policy.effect == Effect::Permit && c.policy.mode == mode && c.truth() == Truth::True
+        })
+    }
+
+    /// Forbids that apply.
+    fn applying(&self, mode: Mode) -> impl Iterator<Item = &Candidate<'c>> {
+        self.candidates.iter().filter(move |c| {
+            c.policy.effect == Effect::Forbid
+                && c.policy.mode == mode
+                && c.truth() != Truth::False
+                && !self.lifted(c)
+        })
+    }
+
+    fn lifted(&self, forbid: &Candidate<'c>) -> bool {
+        let lifts = |permit: &Candidate<'c>| {
+            forbid.policy.unless.iter().any(|at| {
+                self.set
+                    .policies
+                    .get(*at as usize)
+                    .is_some_and(|policy| std::ptr::eq(policy, permit.policy))
+            })
+        };
+        !forbid.policy.unless.is_empty() && self.holding(Mode::Enforce).any(lifts)
+    }
+
+    /// The headers that all holding permits set; `None` where two disagree or a value can't stand in a header.
+    fn set_headers(&self) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        for permit in self.holding(Mode::Enforce) {
+            for (name, setting) in &permit.policy.set_headers {
+                let value = match setting {
+                    Setting::Value(value) => value.clone(),
+                    Setting::Fact(fact) => match permit.fact(&self.context, fact) {
+                        Value::Text(text) | Value::Wire(text) | Value::Number(text) => {
+                            HeaderValue::from_str(text).ok()?
+                        }
+                        Value::Missing
+                        | Value::Unreadable
+                        | Value::Null
+                        | Value::Bool(_)
+                        | Value::Texts(_)
+                        | Value::Json(_) => return None,
+                    },
+                };
+                match headers.iter().find(|(known, _)| known == name) {
+                    Some((_, known)) if *known != value => return None,
+                    Some(_) => {}
+                    None => headers.push((name.clone(), value)),
+                }
+            }
+        }
+        Some(headers)
+    }
+
+    fn template(&self) -> Option<Arc<str>> {
+        self.candidates.first().map(Candidate::template)
+    }
+
+    fn shadow(&self) -> Vec<Shadow> {
+        let all = self
+            .holding(Mode::Shadow)
+            .chain(self.applying(Mode::Shadow));
+        let mut shadow: Vec<Shadow> = all
+            .map(|c| Shadow {
+                policy: c.policy.id.clone(),
+                effect: c.policy.effect,
+            })
+            .collect();
+        shadow.sort_by(|a, b| a.policy.cmp(&b.policy));
+        shadow.dedup();
+        shadow
+    }
+}
+
+impl Permit {
     /// The policy that was chosen.
     pub fn policy(&self) -> &Arc<str> {
         &self.policy
     }
 
-    /// The template that the path matched.
-    pub fn template(&self) -> &Arc<str> {
-        &self.template
+    /// Headers to set on the request, by the obligations of all holding permits.
+    pub fn set_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.set_headers
     }
 
-    /// When the right ends, if it does.
+    /// Headers that the chosen permit names, which therefore are forwarded.
+    pub fn named_headers(&self) -> &[HeaderName] {
+        &self.named_headers
+    }
+
+    /// When the right ends: the end of the policy's window or of the identity, whichever is first.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
     }
+
+    /// A permit that nothing decided, to test what takes one.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        policy: &str,
+        set_headers: Vec<(HeaderName, HeaderValue)>,
+        named_headers: Vec<HeaderName>,
+        until: Option<Timestamp>,
+    ) -> Permit {
+        Permit {
+            policy: policy.into(),
+            set_headers,
+            named_headers: named_headers.into(),
+            until,
+        }
+    }
+}
+
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// What is to be read of the body; `None` where no live candidate asks for it.
+fn union<'c>(candidates: &[Candidate<'c>], context: &Context<'c>) -> Option<Cow<'c, Projection>> {
+    if !context.facts.has_body {
+        return None;
+    }
+    let mut parts = candidates
+        .iter()
+        .filter(|c| c.is_live())
+        .filter_map(|c| c.reads(context));
+    let first = parts.next()?;
+    let mut all = vec![first];
+    all.extend(parts.filter(|part| !std::ptr::eq(*part, first)));
+    Some(if all.len() == 1 {
+        Cow::Borrowed(first)
+    } else {
+        Cow::Owned(Projection::merge(&all))
+    })
 }

@@ -22,7 +22,9 @@ mod readings;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use http::{HeaderMap, Method, Uri, Version};
 
@@ -194,6 +196,12 @@ impl Canonical {
     /// The decoded text of a segment; empty past the end.
     pub fn segment(&self, index: usize) -> &str {
         self.path.segment(index, self.path())
+    }
+
+    /// The decoded text of several segments, joined by `/`; `None` where one of them holds a slash itself
+    /// (`%2F`), so that the joined text could be read in two ways.
+    pub fn joined(&self, range: Range<usize>) -> Option<Cow<'_, str>> {
+        self.path.joined(range, self.path())
     }
 
     /// Whether the path ends in `/` (but for `/` itself).

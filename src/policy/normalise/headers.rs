@@ -69,6 +69,20 @@ pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether a header is the connection's own, or judged elsewhere (the host, the credential), so that a closed list of
+/// headers says nothing of it.
+pub fn is_the_proxys(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::AUTHORIZATION
+            | header::CONNECTION
+            | header::EXPECT
+            | header::HOST
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+    ) || name == "keep-alive"
+}
+
 /// The value of a judged header: two are [`Fault::HeaderDuplicate`], and [`Fault::HeaderEncoding`] is one that
 /// isn't UTF-8.
 pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Fault> {

@@ -5,6 +5,9 @@
 //! one form first (unreserved ones decoded, the others upper-cased) and each segment that still has a `%` is
 //! decoded beside it.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use super::readings;
@@ -43,6 +46,23 @@ impl Path {
         let text = if segment.decoded { &self.decoded } else { path };
         text.get(segment.start as usize..segment.end as usize)
             .unwrap_or_default()
+    }
+}
+
+impl Path {
+    /// The decoded text of several segments, joined by `/`; `None` where one of them holds a slash itself, so
+    /// that the joined text could be read in two ways.
+    pub(super) fn joined<'p>(&'p self, range: Range<usize>, path: &'p str) -> Option<Cow<'p, str>> {
+        let segments = self.segments.get(range.clone())?;
+        if let ([first, ..], [.., last]) = (segments, segments)
+            && segments.iter().all(|segment| !segment.decoded)
+        {
+            return path
+                .get(first.start as usize..last.end as usize)
+                .map(Cow::Borrowed);
+        }
+        let texts: SmallVec<[&str; 8]> = range.map(|index| self.segment(index, path)).collect();
+        (!texts.iter().any(|text| text.contains('/'))).then(|| Cow::Owned(texts.join("/")))
     }
 }
 

@@ -1,0 +1,506 @@
+//! One policy that may have a say in one request, and what is known of it so far.
+
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Body;
+use crate::policy::body::{BodyFields, Projection};
+use crate::policy::compile::{CompiledTemplate, Policy, PolicySet};
+use crate::policy::facts::{FactRef, Facts};
+use crate::policy::fault::Fault;
+use crate::policy::index::{Entry, PathView};
+use crate::policy::matcher::{Scope, shape};
+use crate::policy::normalise::headers::{self, ContentType};
+use crate::policy::normalise::query::Query;
+use crate::policy::principal::Principal;
+use crate::policy::source::{BodyRule, Condition, Effect, Judged, QueryRule, Stage, Subject};
+use crate::policy::value::{Truth, Value};
+
+/// What all candidates of a request share; parsed when first asked for.
+#[derive(Debug)]
+pub(super) struct Context<'c> {
+    pub(super) facts: Facts<'c>,
+    query: OnceCell<Query<'c>>,
+    client: OnceCell<String>,
+    content_type: OnceCell<Result<Option<ContentType<'c>>, Fault>>,
+    /// The first fault, in the order of their declaration, that a judged part was found to have.
+    fault: Cell<Option<Fault>>,
+}
+
+/// One policy through one of its templates.
+#[derive(Debug)]
+pub(super) struct Candidate<'c> {
+    pub(super) policy: &'c Policy,
+    template: &'c CompiledTemplate,
+    /// The path parameters that the policy reads; `None` where the text could be read in two ways.
+    captures: SmallVec<[Option<Cow<'c, str>>; 4]>,
+    /// Whether the caller is one that the policy speaks of.
+    subject: Truth,
+    /// All but the window and the body.
+    head: Truth,
+    window: Truth,
+    window_end: Option<jiff::Timestamp>,
+    body: Truth,
+}
+
+impl<'c> Context<'c> {
+    pub(super) fn new(facts: Facts<'c>) -> Self {
+        Self {
+            facts,
+            query: OnceCell::new(),
+            client: OnceCell::new(),
+            content_type: OnceCell::new(),
+            fault: Cell::new(None),
+        }
+    }
+
+    /// The fault that a denial gives.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault.get()
+    }
+
+    /// Whether the identity ended.
+    pub(super) fn principal_expired(&self) -> bool {
+        self.facts
+            .principal
+            .and_then(|p| p.expires_at)
+            .is_some_and(|end| end <= self.facts.now)
+    }
+
+    pub(super) fn principal_fact(&self, fact: &FactRef) -> Value<'c> {
+        self.facts
+            .principal
+            .map_or(Value::Missing, |principal| principal_fact(principal, fact))
+    }
+
+    fn note(&self, fault: Fault) {
+        self.fault.set(Some(
+            self.fault.get().map_or(fault, |known| known.min(fault)),
+        ));
+    }
+
+    fn query(&self) -> &Query<'c> {
+        self.query
+            .get_or_init(|| Query::parse(self.facts.request.query()))
+    }
+
+    fn content_type(&self) -> &Result<Option<ContentType<'c>>, Fault> {
+        self.content_type
+            .get_or_init(|| headers::content_type(self.facts.headers))
+    }
+
+    /// Whether the body says that it is of this type.
+    pub(super) fn content_type_is(&self, essence: &str) -> bool {
+        matches!(self.content_type(), Ok(Some(content_type)) if *content_type.essence == *essence)
+    }
+
+    /// Whether the body's type is one that the policy judges.
+    fn fits(&self, judged: &Judged) -> Result<(), Fault> {
+        match self.content_type() {
+            Ok(Some(found)) if judged.content_types.iter().any(|wanted| found.fits(wanted)) => {
+                Ok(())
+            }
+            Ok(_) => Err(Fault::ContentType),
+            Err(fault) => Err(*fault),
+        }
+    }
+}
+
+impl<'c> Candidate<'c> {
+    /// Looks at everything but the body.
+    pub(super) fn new(
+        set: &'c PolicySet,
+        entry: Entry,
+        view: &PathView<'c>,
+        context: &Context<'c>,
+    ) -> Option<Self> {
+        let policy = set.policies.get(entry.policy())?;
+        let template = policy.templates.get(entry.template())?;
+        let captures = template
+            .captures
+            .iter()
+            .map(|span| view.span(*span))
+            .collect();
+        let mut candidate = Candidate {
+            policy,
+            template,
+            captures,
+            subject: Truth::True,
+            head: Truth::True,
+            window: Truth::True,
+            window_end: None,
+            body: Truth::True,
+        };
+        candidate.look(context);
+        Some(candidate)
+    }
+
+    /// Whether the body could still make the policy hold or apply. A permit's window doesn't count: where it alone
+    /// is in the way, the denial says so.
+    pub(super) fn is_live(&self) -> bool {
+        match self.policy.effect {
+            Effect::Permit => self.head == Truth::True,
+            Effect::Forbid => self.head.and(self.window) != Truth::False,
+        }
+    }
+
+    /// Everything together.
+    pub(super) fn truth(&self) -> Truth {
+        self.head.and(self.window).and(self.body)
+    }
+
+    /// Whether the window alone is in the way.
+    pub(super) fn only_window_fails(&self) -> bool {
+        self.head.and(self.body) == Truth::True && self.window != Truth::True
+    }
+
+    /// Whether the policy speaks of this caller.
+    pub(super) fn knows_subject(&self) -> bool {
+        self.subject == Truth::True
+    }
+
+    pub(super) fn window_end(&self) -> Option<jiff::Timestamp> {
+        self.window_end
+    }
+
+    pub(super) fn template(&self) -> Arc<str> {
+        self.template.text.clone()
+    }
+
+    /// What this candidate reads of the body.
+    pub(super) fn reads(&self, context: &Context<'_>) -> Option<&'c Projection> {
+        match &self.policy.body {
+            BodyRule::Judged(judged) if judged.reads && context.fits(judged).is_ok() => {
+                Some(&judged.projection)
+            }
+            BodyRule::Judged(_) | BodyRule::None | BodyRule::Any => None,
+        }
+    }
+
+    /// A fact as this policy sees it, without the body.
+    pub(super) fn fact<'e>(&'e self, context: &'e Context<'c>, fact: &FactRef) -> Value<'e> {
+        self.sight(context, Sight::NotYet).value(fact)
+    }
+
+    fn sight<'e>(&'e self, context: &'e Context<'c>, body: Sight<'e>) -> View<'e, 'c> {
+        View {
+            context,
+            captures: &self.captures,
+            body,
+        }
+    }
+
+    /// Evaluates subject, path, client and window; then, where those leave the policy alive, query and headers,
+    /// whose faults count only then.
+    fn look(&mut self, context: &Context<'c>) {
+        let policy = self.policy;
+        let view = View {
+            context,
+            captures: &self.captures,
+            body: Sight::NotYet,
+        };
+        let known = context.facts.principal.is_some() || policy.subject == Subject::Anyone;
+        let mut subject = Truth::from(known);
+        let mut matched = Truth::from(
+            policy.speaks_of_upgrade(context.facts.websocket)
+                && policy.admits_body(context.facts.has_body),
+        );
+        for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Match) {
+            let truth = view.test(condition);
+            if is_principal(&condition.fact) {
+                subject = subject.and(truth);
+            } else {
+                matched = matched.and(truth);
+            }
+        }
+        let (window, window_end) = match &policy.window {
+            Some(window) => window.test(context.facts.now, |fact| context.principal_fact(fact)),
+            None => (Truth::True, None),
+        };
+        let mut head = subject.and(matched);
+        let alive = match policy.effect {
+            Effect::Permit => head == Truth::True,
+            Effect::Forbid => head.and(window) != Truth::False,
+        };
+        if alive {
+            head = head
+                .and(query_closed(policy, context))
+                .and(headers_closed(policy, context));
+            for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Wire) {
+                head = head.and(view.test(condition));
+            }
+        }
+        (self.subject, self.head, self.window, self.window_end) =
+            (subject, head, window, window_end);
+    }
+
+    /// Evaluates the body's conditions.
+    pub(super) fn judge_body(&mut self, context: &Context<'c>, body: Body<'_, '_>) {
+        let BodyRule::Judged(judged) = &self.policy.body else {
+            return;
+        };
+        if !self.is_live() {
+            return;
+        }
+        let sight = match body {
+            _ if !context.facts.has_body => Sight::Absent,
+            Body::Absent => Sight::Absent,
+            _ if context.fits(judged).is_err() => {
+                Sight::Fault(context.fits(judged).err().unwrap_or(Fault::ContentType))
+            }
+            Body::Fault(fault) => Sight::Fault(fault),
+            Body::Fields(fields) => Sight::Fields(fields),
+            Body::Unread if judged.reads => Sight::NotYet,
+            Body::Unread => Sight::Fitting,
+        };
+        self.body = match sight {
+            Sight::Fitting => Truth::True,
+            Sight::NotYet => Truth::Indeterminate,
+            Sight::Fault(fault) => {
+                context.note(fault);
+                Truth::Indeterminate
+            }
+            Sight::Absent | Sight::Fields(_) => self.judge_fields(judged, context, sight),
+        };
+    }
+
+    fn judge_fields(&self, judged: &Judged, context: &Context<'c>, sight: Sight<'_>) -> Truth {
+        let view = self.sight(context, sight);
+        let mut truth = Truth::True;
+        if let (Some(only), Sight::Fields(fields)) = (judged.only, sight) {
+            truth = truth.and(fields.unexpected(only).is_none().into());
+        }
+        if let Some((field, wanted)) = &judged.exactly {
+            truth = truth.and(shape::same(
+                view.value(&FactRef::Body(*field)),
+                wanted,
+                &view,
+            ));
+        }
+        judged
+            .conditions
+            .iter()
+            .fold(truth, |truth, condition| truth.and(view.test(condition)))
+    }
+
+    /// Visits the names of the facts that failed and that the caller sent.
+    pub(super) fn failed_fields(
+        &self,
+        context: &Context<'c>,
+        body: Body<'_, '_>,
+        mut visit: impl FnMut(&str),
+    ) {
+        let sight = match body {
+            Body::Fields(fields) if self.is_live() => Sight::Fields(fields),
+            _ => Sight::NotYet,
+        };
+        let view = self.sight(context, sight);
+        let body_conditions = match (&self.policy.body, sight) {
+            (BodyRule::Judged(judged), Sight::Fields(_)) => &*judged.conditions,
+            _ => &[],
+        };
+        for condition in self.policy.conditions.iter().chain(body_conditions) {
+            let sent = condition.label.contains('/')
+                && !is_principal(&condition.fact)
+                && condition.fact != FactRef::ClientIp;
+            if sent
+                && !matches!(view.value(&condition.fact), Value::Missing)
+                && view.test(condition) != Truth::True
+            {
+                visit(&condition.label);
+            }
+        }
+        if let (BodyRule::Judged(judged), Sight::Fields(fields)) = (&self.policy.body, sight)
+            && let Some(pointer) = judged.only.and_then(|only| fields.unexpected(only))
+        {
+            visit(&format!("body{pointer}"));
+        }
+        if let (QueryRule::Only(names), true) = (&self.policy.query, self.head != Truth::True) {
+            for name in context
+                .query()
+                .names()
+                .filter(|name| !names.iter().any(|n| **n == **name))
+            {
+                visit(&format!("query/{name}"));
+            }
+        }
+    }
+}
+
+/// What of the body a policy sees.
+#[derive(Clone, Copy)]
+enum Sight<'e> {
+    /// It was not read, so nothing can be said of it.
+    NotYet,
+    /// There is none.
+    Absent,
+    /// Only its type is judged, and it fits.
+    Fitting,
+    /// It can't be read.
+    Fault(Fault),
+    /// Its fields.
+    Fields(&'e BodyFields<'e>),
+}
+
+/// The facts as one candidate sees them.
+struct View<'e, 'c> {
+    context: &'e Context<'c>,
+    captures: &'e [Option<Cow<'c, str>>],
+    body: Sight<'e>,
+}
+
+impl<'e> View<'e, '_> {
+    fn test(&self, condition: &Condition) -> Truth {
+        condition.matcher.test(self.value(&condition.fact), self)
+    }
+
+    fn value(&self, fact: &FactRef) -> Value<'e> {
+        match fact {
+            FactRef::Path(index) => match self.captures.get(usize::from(*index)) {
+                Some(Some(text)) => Value::Wire(text),
+                Some(None) | None => Value::Unreadable,
+            },
+            FactRef::Query(name) => self.wire(self.context.query().value(name)),
+            FactRef::Header(name) => self.wire(headers::single(self.context.facts.headers, name)),
+            FactRef::Body(id) => match self.body {
+                Sight::Fields(fields) => fields.field(*id),
+                Sight::Absent => Value::Missing,
+                Sight::NotYet | Sight::Fitting | Sight::Fault(_) => Value::Unreadable,
+            },
+            FactRef::ClientIp => Value::Text(
+                self.context
+                    .client
+                    .get_or_init(|| self.context.facts.client.to_canonical().to_string()),
+            ),
+            FactRef::Host => Value::Text(self.context.facts.request.host()),
+            FactRef::Agent
+            | FactRef::User
+            | FactRef::Workload
+            | FactRef::Provider
+            | FactRef::Session
+            | FactRef::Task
+            | FactRef::Groups
+            | FactRef::Claim(_)
+            | FactRef::CertSpiffeId
+            | FactRef::CertDns
+            | FactRef::CertEmail
+            | FactRef::CertFingerprint => self.context.principal_fact(fact),
+        }
+    }
+
+    fn wire<'v>(&self, value: Result<Option<&'v str>, Fault>) -> Value<'v> {
+        match value {
+            Ok(Some(text)) => Value::Wire(text),
+            Ok(None) => Value::Missing,
+            Err(fault) => {
+                self.context.note(fault);
+                Value::Unreadable
+            }
+        }
+    }
+}
+
+impl Scope for View<'_, '_> {
+    fn fact(&self, fact: &FactRef) -> Value<'_> {
+        self.value(fact)
+    }
+
+    fn note(&self, fault: Fault) {
+        self.context.note(fault);
+    }
+}
+
+impl Policy {
+    /// A permit speaks of WebSockets only where it says so; a forbid that doesn't say speaks of both.
+    fn speaks_of_upgrade(&self, websocket: bool) -> bool {
+        self.websocket == websocket || (self.effect == Effect::Forbid && !self.websocket)
+    }
+
+    fn admits_body(&self, has_body: bool) -> bool {
+        !has_body || !matches!(self.body, BodyRule::None)
+    }
+}
+
+fn query_closed(policy: &Policy, context: &Context<'_>) -> Truth {
+    match &policy.query {
+        QueryRule::Any => Truth::True,
+        QueryRule::None => context
+            .facts
+            .request
+            .query()
+            .is_none_or(str::is_empty)
+            .into(),
+        QueryRule::Only(known) => match context.query().fault() {
+            Some(fault) => {
+                context.note(fault);
+                Truth::Indeterminate
+            }
+            None => context
+                .query()
+                .names()
+                .all(|name| known.iter().any(|k| **k == *name))
+                .into(),
+        },
+    }
+}
+
+fn headers_closed(policy: &Policy, context: &Context<'_>) -> Truth {
+    let known = |name| {
+        headers::is_inert(name) || headers::is_the_proxys(name) || policy.headers.contains(name)
+    };
+    (!policy.headers_closed || context.facts.headers.keys().all(known)).into()
+}
+
+fn is_principal(fact: &FactRef) -> bool {
+    match fact {
+        FactRef::Agent
+        | FactRef::User
+        | FactRef::Workload
+        | FactRef::Provider
+        | FactRef::Session
+        | FactRef::Task
+        | FactRef::Groups
+        | FactRef::Claim(_)
+        | FactRef::CertSpiffeId
+        | FactRef::CertDns
+        | FactRef::CertEmail
+        | FactRef::CertFingerprint => true,
+        FactRef::Path(_)
+        | FactRef::Query(_)
+        | FactRef::Header(_)
+        | FactRef::Body(_)
+        | FactRef::ClientIp
+        | FactRef::Host => false,
+    }
+}
+
+fn principal_fact<'p>(principal: &'p Principal, fact: &FactRef) -> Value<'p> {
+    let text = |text: &'p Option<Box<str>>| text.as_deref().map_or(Value::Missing, Value::Text);
+    let cert = || principal.cert.as_ref();
+    match fact {
+        FactRef::Agent => text(&principal.agent),
+        FactRef::User => text(&principal.user),
+        FactRef::Workload => text(&principal.workload),
+        FactRef::Provider => text(&principal.provider),
+        FactRef::Session => text(&principal.session),
+        FactRef::Task => text(&principal.task),
+        FactRef::Groups => Value::Texts(&principal.groups),
+        FactRef::Claim(pointer) => principal
+            .claims
+            .at(pointer)
+            .map_or(Value::Missing, Value::from),
+        FactRef::CertSpiffeId => cert().map_or(Value::Missing, |c| text(&c.spiffe_id)),
+        FactRef::CertDns => cert().map_or(Value::Missing, |c| Value::Texts(&c.dns)),
+        FactRef::CertEmail => cert().map_or(Value::Missing, |c| Value::Texts(&c.email)),
+        FactRef::CertFingerprint => cert().map_or(Value::Missing, |c| Value::Text(&c.fingerprint)),
+        FactRef::Path(_)
+        | FactRef::Query(_)
+        | FactRef::Header(_)
+        | FactRef::Body(_)
+        | FactRef::ClientIp
+        | FactRef::Host => Value::Missing,
+    }
+}

@@ -1,0 +1,763 @@
+//! A policy file becomes [`Draft`]s: typed, checked one by one, each problem with its place.
+//!
+//! What needs more than one policy to check (`unless`, equal ids, the size of the index) is left to
+//! [`compile`](super::compile).
+
+mod body;
+mod who;
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use http::{HeaderName, HeaderValue};
+
+use super::facts::FactRef;
+use super::json::{Json, Pointer};
+use super::matcher::{Kind, Matcher, Names};
+use super::template::Operation;
+use super::window::{Moment, Weekly, Window, numeric_date, parse_rfc3339};
+use crate::yaml::{At, Fields, Mark, Node, Problems, Yaml};
+
+pub use body::{BodyRule, FORM, Judged, is_json};
+
+/// The keys of a policy file.
+pub const FILE_KEYS: &[&str] = &["version", "policies"];
+
+/// The keys of a policy.
+pub const POLICY_KEYS: &[&str] = &[
+    "id", "about", "effect", "mode", "do", "host", "who", "path", "query", "headers", "client",
+    "body", "when", "needs", "unless", "limits", "upgrade", "then",
+];
+
+/// Whether a policy admits or refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It admits what it describes.
+    Permit,
+    /// It refuses what it describes, whatever permits say.
+    Forbid,
+}
+
+/// Whether a policy counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    Enforce,
+    /// It is evaluated and recorded only.
+    Shadow,
+}
+
+/// Who must be asking, besides the conditions on the principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Somebody authenticated.
+    Authenticated,
+    /// Anybody.
+    Anyone,
+}
+
+/// When in a decision a condition can be evaluated. Later parts are looked at only for what earlier ones leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Host, path, principal, client address.
+    Match,
+    /// Query and headers, which can be ambiguous.
+    Wire,
+    /// The body.
+    Body,
+}
+
+/// One condition: a fact and what it must be.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// How a denial names the fact: `path/account`, `body/branch`.
+    pub label: Box<str>,
+    /// The fact.
+    pub fact: FactRef,
+    /// What it must be.
+    pub matcher: Matcher,
+    /// When it can be evaluated.
+    pub stage: Stage,
+}
+
+/// What a policy says of the query as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryRule {
+    /// There is none.
+    None,
+    /// It is not looked at, but for the conditions.
+    Any,
+    /// No other names than these.
+    Only(Vec<Box<str>>),
+}
+
+/// A header's value by `then.set_headers`.
+#[derive(Clone, Debug)]
+pub enum Setting {
+    /// Written in the policy.
+    Value(HeaderValue),
+    /// Taken from a fact.
+    Fact(FactRef),
+}
+
+/// One policy as written.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The file.
+    pub file: Arc<str>,
+    /// Where its id stands.
+    pub mark: Mark,
+    /// The key path, such as `policies[2]`.
+    pub key: Box<str>,
+    /// Its unique name.
+    pub id: Arc<str>,
+    /// One sentence for humans.
+    pub about: Option<Box<str>>,
+    /// Permit or forbid.
+    pub effect: Effect,
+    /// Enforce or shadow.
+    pub mode: Mode,
+    /// Which calls.
+    pub operations: Vec<Operation>,
+    /// The path parameters that conditions read; [`FactRef::Path`] counts in here.
+    pub captured: Vec<Box<str>>,
+    /// Who must ask.
+    pub subject: Subject,
+    /// All conditions but those on the body, in the order of their stages.
+    pub conditions: Vec<Condition>,
+    /// The query as a whole.
+    pub query: QueryRule,
+    /// Headers that conditions name or `only` admits; a permit forwards them.
+    pub headers: Vec<HeaderName>,
+    /// Whether any other header that isn't inert refuses.
+    pub headers_closed: bool,
+    /// The body.
+    pub body: BodyRule,
+    /// The time.
+    pub window: Option<Window>,
+    /// Ids of permits that lift this forbid.
+    pub unless: Vec<(Arc<str>, Mark)>,
+    /// Whether this speaks of WebSocket handshakes.
+    pub websocket: bool,
+    /// Headers to set.
+    pub set_headers: Vec<(HeaderName, Setting)>,
+}
+
+/// The ids under which a policy set's bodies are read: one for each pointer, one for each closed list.
+#[derive(Debug, Default)]
+pub struct BodyIds {
+    fields: HashMap<Pointer, u32, FixedState>,
+    lists: u32,
+}
+
+impl BodyIds {
+    /// The id of this pointer.
+    pub fn field(&mut self, pointer: &Pointer) -> u32 {
+        let next = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
+        *self.fields.entry(pointer.clone()).or_insert(next)
+    }
+
+    /// The id of another `only`.
+    pub fn list(&mut self) -> u32 {
+        self.lists = self.lists.saturating_add(1);
+        self.lists
+    }
+}
+
+/// Reads every policy of a file. Policies with a problem are left out; the set is refused as a whole then.
+pub fn read(root: &At<'_>, fields: &mut BodyIds, problems: &mut Problems) -> Vec<Draft> {
+    let Some(file) = root.fields(FILE_KEYS, problems) else {
+        return Vec::new();
+    };
+    if let Some(version) = file.required("version", problems) {
+        version.integer(1, 1, problems);
+    }
+    let Some(policies) = file.required("policies", problems) else {
+        return Vec::new();
+    };
+    let items = policies.items(problems);
+    items
+        .iter()
+        .filter_map(|at| Reader::new(fields, problems).policy(at))
+        .collect()
+}
+
+/// What is gathered while one policy is read.
+struct Reader<'p> {
+    problems: &'p mut Problems,
+    scope: NameScope<'p>,
+    conditions: Vec<Condition>,
+}
+
+/// Resolves `$…` for one policy.
+struct NameScope<'p> {
+    fields: &'p mut BodyIds,
+    /// Parameters that every template has; others can't be referred to.
+    parameters: Vec<Box<str>>,
+    captured: Vec<Box<str>>,
+    /// Body pointers that `$body/…` refers to.
+    body: Vec<(Pointer, u32)>,
+}
+
+impl<'p> Reader<'p> {
+    fn new(fields: &'p mut BodyIds, problems: &'p mut Problems) -> Self {
+        let scope = NameScope {
+            fields,
+            parameters: Vec::new(),
+            captured: Vec::new(),
+            body: Vec::new(),
+        };
+        Self {
+            problems,
+            scope,
+            conditions: Vec::new(),
+        }
+    }
+
+    fn policy(mut self, at: &At<'_>) -> Option<Draft> {
+        let map = at.fields(POLICY_KEYS, self.problems)?;
+        let id = self.id(&map);
+        for (key, what) in LATER {
+            if let Some(value) = map.optional(key) {
+                value.problem(self.problems, format!("`{key}` ({what}) comes in a later version; this one refuses a file that relies on it"));
+            }
+        }
+        let effect = self
+            .word(
+                &map,
+                "effect",
+                &[("permit", Effect::Permit), ("forbid", Effect::Forbid)],
+            )
+            .unwrap_or(Effect::Permit);
+        let mode = self
+            .word(
+                &map,
+                "mode",
+                &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)],
+            )
+            .unwrap_or(Mode::Enforce);
+        let permit = effect == Effect::Permit;
+        let about = map
+            .optional("about")
+            .and_then(|at| at.text(self.problems).map(Into::into));
+        let operations = self.operations(&map);
+        let subject = self.who(&map, permit);
+        if let Some(host) = map.optional("host") {
+            self.condition(&host, "host", FactRef::Host, Kind::Host);
+        }
+        self.path(&map);
+        self.client(&map);
+        let query = self.query(&map, permit);
+        let (headers, headers_closed) = self.headers(&map);
+        let websocket = self
+            .word(&map, "upgrade", &[("websocket", true)])
+            .unwrap_or(false);
+        let body = self.body(&map, permit);
+        if websocket && map.optional("body").is_some() {
+            at.problem(
+                self.problems,
+                "`upgrade` excludes `body`: the frames of a WebSocket are not judged",
+            );
+        }
+        let window = map.optional("when").and_then(|at| self.window(&at));
+        let unless = self.unless(&map, permit);
+        let set_headers = self.then(&map, permit);
+        self.conditions.sort_by_key(|condition| condition.stage);
+        let (id, mark) = id?;
+        Some(Draft {
+            file: self.problems.file().clone(),
+            mark,
+            key: at.key().into(),
+            id,
+            about,
+            effect,
+            mode,
+            operations,
+            captured: self.scope.captured,
+            subject,
+            conditions: self.conditions,
+            query,
+            headers,
+            headers_closed,
+            body: body?,
+            window,
+            unless,
+            websocket,
+            set_headers,
+        })
+    }
+
+    fn id(&mut self, map: &Fields<'_>) -> Option<(Arc<str>, Mark)> {
+        let at = map.required("id", self.problems)?;
+        let text = at.text(self.problems)?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
+        if text.is_empty() || text.len() > 128 || !text.bytes().all(plain) {
+            at.problem(
+                self.problems,
+                "an id is 1 to 128 letters, digits and `. _ - / :`",
+            );
+            return None;
+        }
+        Some((text.into(), at.node.mark))
+    }
+
+    /// One of a few words.
+    fn word<T: Copy>(&mut self, map: &Fields<'_>, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let at = map.optional(key)?;
+        let text = at.text(self.problems)?;
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
+        if found.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            at.problem(
+                self.problems,
+                format!("`{text}` is not known here; write {}", known.join(" or ")),
+            );
+        }
+        found
+    }
+
+    fn operations(&mut self, map: &Fields<'_>) -> Vec<Operation> {
+        let Some(at) = map.required("do", self.problems) else {
+            return Vec::new();
+        };
+        let mut operations: Vec<Operation> = Vec::new();
+        for item in at.one_or_many() {
+            let Some(text) = item.text(self.problems) else {
+                continue;
+            };
+            match Operation::parse(text) {
+                Ok(operation) => operations.push(operation),
+                Err(error) => item.problem(self.problems, error),
+            }
+        }
+        if operations.is_empty() {
+            at.problem(self.problems, "a policy speaks of at least one operation");
+        }
+        let Some((first, others)) = operations.split_first() else {
+            return operations;
+        };
+        let everywhere = |name: &str| others.iter().all(|o| o.template.parameter(name).is_some());
+        self.scope.parameters = first
+            .template
+            .parameters
+            .iter()
+            .map(|p| p.name.clone())
+            .filter(|name| everywhere(name))
+            .collect();
+        operations
+    }
+
+    /// Reads a matcher and keeps it as a condition.
+    fn condition(&mut self, at: &At<'_>, label: &str, fact: FactRef, kind: Kind) {
+        let Some(matcher) = Matcher::read(at, kind, &mut self.scope, self.problems) else {
+            return;
+        };
+        let mut stage = stage_of(&fact);
+        matcher.references(&mut |fact| stage = stage.max(stage_of(fact)));
+        self.conditions.push(Condition {
+            label: label.into(),
+            fact,
+            matcher,
+            stage,
+        });
+    }
+
+    fn path(&mut self, map: &Fields<'_>) {
+        let Some(at) = map.optional("path") else {
+            return;
+        };
+        let Some(entries) = at.entries(self.problems) else {
+            return;
+        };
+        for (key, value) in entries {
+            match self.scope.parameter(&key.text) {
+                Ok(index) => self.condition(
+                    &value,
+                    &format!("path/{}", key.text),
+                    FactRef::Path(index),
+                    Kind::Wire,
+                ),
+                Err(error) => self.problems.add(Some(key.mark), value.key(), error),
+            }
+        }
+    }
+
+    fn client(&mut self, map: &Fields<'_>) {
+        let Some(at) = map.optional("client") else {
+            return;
+        };
+        let Some(client) = at.fields(&["ip"], self.problems) else {
+            return;
+        };
+        if let Some(ip) = client.required("ip", self.problems) {
+            self.condition(&ip, "client/ip", FactRef::ClientIp, Kind::Address);
+        }
+    }
+
+    fn query(&mut self, map: &Fields<'_>, permit: bool) -> QueryRule {
+        let Some(at) = map.optional("query") else {
+            return if permit {
+                QueryRule::None
+            } else {
+                QueryRule::Any
+            };
+        };
+        if at.is_word("none") {
+            return QueryRule::None;
+        }
+        if at.is_word("any") {
+            return QueryRule::Any;
+        }
+        let Some(entries) = at.entries(self.problems) else {
+            return QueryRule::None;
+        };
+        let mut names: Vec<Box<str>> = Vec::new();
+        let mut closed = permit;
+        for (key, value) in entries {
+            if key.text == "only" {
+                closed = true;
+                names.extend(
+                    value
+                        .items(self.problems)
+                        .iter()
+                        .filter_map(|i| i.text(self.problems))
+                        .map(Box::from),
+                );
+            } else {
+                names.push(key.text.as_str().into());
+                self.condition(
+                    &value,
+                    &format!("query/{}", key.text),
+                    FactRef::Query(key.text.as_str().into()),
+                    Kind::Wire,
+                );
+            }
+        }
+        if closed {
+            QueryRule::Only(names)
+        } else {
+            QueryRule::Any
+        }
+    }
+
+    fn headers(&mut self, map: &Fields<'_>) -> (Vec<HeaderName>, bool) {
+        let (mut names, mut closed) = (Vec::new(), false);
+        let Some(at) = map.optional("headers") else {
+            return (names, closed);
+        };
+        let Some(entries) = at.entries(self.problems) else {
+            return (names, closed);
+        };
+        for (key, value) in entries {
+            if key.text == "only" {
+                closed = true;
+                for item in value.items(self.problems) {
+                    if let Some(text) = item.text(self.problems) {
+                        names.extend(self.header_name(text, &item));
+                    }
+                }
+            } else if let Some(name) = self.header_name(&key.text, &value) {
+                names.push(name.clone());
+                self.condition(
+                    &value,
+                    &format!("headers/{name}"),
+                    FactRef::Header(name),
+                    Kind::Wire,
+                );
+            }
+        }
+        (names, closed)
+    }
+
+    /// A header that a policy may judge and let through.
+    fn header_name(&mut self, text: &str, at: &At<'_>) -> Option<HeaderName> {
+        match judged_header(text) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                at.problem(self.problems, error);
+                None
+            }
+        }
+    }
+
+    fn window(&mut self, at: &At<'_>) -> Option<Window> {
+        let map = at.fields(&["from", "until", "max", "weekly"], self.problems)?;
+        let from = map.optional("from").and_then(|at| self.moment(&at));
+        let until = map.optional("until").and_then(|at| self.moment(&at));
+        let max = map.optional("max").and_then(|at| self.duration(&at));
+        if max.is_some() && until.is_none() {
+            at.problem(
+                self.problems,
+                "`max` bounds the time up to `until`, which is missing",
+            );
+        }
+        if let (Some(Moment::At(a)), Some(Moment::At(b))) = (&from, &until)
+            && a >= b
+        {
+            at.problem(
+                self.problems,
+                "the window is empty: `until` is not after `from`",
+            );
+        }
+        let mut weekly = Vec::new();
+        if let Some(list) = map.optional("weekly") {
+            for item in list.one_or_many() {
+                match item.text(self.problems).map(Weekly::parse) {
+                    Some(Ok(hours)) => weekly.push(hours),
+                    Some(Err(error)) => item.problem(self.problems, error),
+                    None => {}
+                }
+            }
+        }
+        if from.is_none() && until.is_none() && weekly.is_empty() {
+            at.problem(self.problems, "a window says `from`, `until` or `weekly`");
+        }
+        Some(Window {
+            from,
+            until,
+            max,
+            weekly,
+        })
+    }
+
+    fn moment(&mut self, at: &At<'_>) -> Option<Moment> {
+        let found = match &at.node.value {
+            Yaml::Number(text) => numeric_date(text).map(Moment::At),
+            Yaml::Text(text) => match text.strip_prefix('$') {
+                None => parse_rfc3339(text).map(Moment::At),
+                Some(reference) => match self.scope.resolve(reference) {
+                    Ok(fact @ FactRef::Claim(_)) => Some(Moment::Fact(fact)),
+                    Ok(_) => {
+                        at.problem(self.problems, "a window follows a claim: `$claims/…`; nothing else that a caller sends may move it");
+                        return None;
+                    }
+                    Err(error) => {
+                        at.problem(self.problems, error);
+                        return None;
+                    }
+                },
+            },
+            Yaml::Null | Yaml::Bool(_) | Yaml::List(_) | Yaml::Map(_) => None,
+        };
+        if found.is_none() {
+            at.problem(self.problems, "write RFC 3339 with an offset (`2026-11-21T09:00:00Z`), seconds since 1970, or `$claims/…`");
+        }
+        found
+    }
+
+    fn duration(&mut self, at: &At<'_>) -> Option<jiff::SignedDuration> {
+        let parsed = match &at.node.value {
+            Yaml::Text(text) => parse_duration(text),
+            _ => None,
+        };
+        if parsed.is_none() {
+            at.problem(
+                self.problems,
+                "write a duration such as `30m`, `2h` or `45s`",
+            );
+        }
+        parsed
+    }
+
+    fn unless(&mut self, map: &Fields<'_>, permit: bool) -> Vec<(Arc<str>, Mark)> {
+        let Some(at) = map.optional("unless") else {
+            return Vec::new();
+        };
+        if permit {
+            at.problem(
+                self.problems,
+                "`unless` stands on a forbid: it names the permits that lift it",
+            );
+        }
+        at.one_or_many()
+            .iter()
+            .filter_map(|item| Some((item.text(self.problems)?.into(), item.node.mark)))
+            .collect()
+    }
+
+    fn then(&mut self, map: &Fields<'_>, permit: bool) -> Vec<(HeaderName, Setting)> {
+        let mut set = Vec::new();
+        let Some(at) = map.optional("then") else {
+            return set;
+        };
+        if !permit {
+            at.problem(
+                self.problems,
+                "`then` stands on a permit: a forbid forwards nothing",
+            );
+        }
+        let Some(then) = at.fields(&["set_headers", "redact"], self.problems) else {
+            return set;
+        };
+        if let Some(redact) = then.optional("redact") {
+            redact.problem(
+                self.problems,
+                "`redact` comes in a later version; this one refuses a file that relies on it",
+            );
+        }
+        let Some(headers) = then.optional("set_headers") else {
+            return set;
+        };
+        let Some(entries) = headers.entries(self.problems) else {
+            return set;
+        };
+        for (key, value) in entries {
+            let Some(name) = self.header_name(&key.text, &value) else {
+                continue;
+            };
+            let Some(text) = value.text(self.problems) else {
+                continue;
+            };
+            let setting = match text.strip_prefix('$') {
+                Some(reference) if !reference.starts_with('$') => {
+                    self.scope.resolve(reference).map(Setting::Fact)
+                }
+                escaped => HeaderValue::from_str(escaped.unwrap_or(text))
+                    .map(Setting::Value)
+                    .map_err(|_| "a header's value is printable text on one line".to_owned()),
+            };
+            match setting {
+                Ok(setting) => set.push((name, setting)),
+                Err(error) => value.problem(self.problems, error),
+            }
+        }
+        set
+    }
+}
+
+impl NameScope<'_> {
+    /// The index of a path parameter among those that the policy reads.
+    fn parameter(&mut self, name: &str) -> Result<u16, String> {
+        if !self.parameters.iter().any(|p| **p == *name) {
+            let has: Vec<&str> = self.parameters.iter().map(|p| &**p).collect();
+            return Err(match has.is_empty() {
+                true => format!(
+                    "no parameter `{name}` stands in every template of this policy (none does)"
+                ),
+                false => format!(
+                    "the template has no parameter \"{name}\" (it has: {})",
+                    has.join(", ")
+                ),
+            });
+        }
+        let index = self
+            .captured
+            .iter()
+            .position(|p| **p == *name)
+            .unwrap_or_else(|| {
+                self.captured.push(name.into());
+                self.captured.len() - 1
+            });
+        u16::try_from(index).map_err(|_| "too many parameters".to_owned())
+    }
+}
+
+impl Names for NameScope<'_> {
+    fn resolve(&mut self, reference: &str) -> Result<FactRef, String> {
+        let (section, rest) = reference.split_once('/').unwrap_or((reference, ""));
+        match section {
+            "path" => self.parameter(rest).map(FactRef::Path),
+            "query" if !rest.is_empty() => Ok(FactRef::Query(rest.into())),
+            "headers" => judged_header(rest).map(FactRef::Header),
+            "body" => {
+                let pointer = Pointer::parse(&format!("/{rest}")).ok_or_else(|| format!("`/{rest}` is no JSON Pointer (RFC 6901)"))?;
+                let id = self.fields.field(&pointer);
+                self.body.push((pointer, id));
+                Ok(FactRef::Body(id))
+            }
+            "client" if rest == "ip" => Ok(FactRef::ClientIp),
+            "host" if rest.is_empty() => Ok(FactRef::Host),
+            _ => who::fact(reference).ok_or_else(|| {
+                format!("`${reference}` names no fact; write `$claims/…`, `$path/…`, `$query/…`, `$headers/…`, `$body/…`, `$agent`, `$user` or alike")
+            }),
+        }
+    }
+}
+
+/// Keys of policies that this version refuses, and what they are for.
+const LATER: [(&str, &str); 2] = [("needs", "approvals"), ("limits", "budgets and counts")];
+
+/// A header that a policy may judge, forward or set: not the credential, and nothing that frames or routes.
+fn judged_header(text: &str) -> Result<HeaderName, String> {
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(format!(
+            "write the header's name in lower case: `{}`",
+            text.to_ascii_lowercase()
+        ));
+    }
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("`{text}` is no header name"))?;
+    if text.contains('_') {
+        return Err(format!(
+            "`{text}`: a header name with `_` is refused in every request"
+        ));
+    }
+    match text {
+        "authorization" | "proxy-authorization" => {
+            Err("the credential is judged by `who`".to_owned())
+        }
+        "host" => Err("the host is judged by `host`".to_owned()),
+        "connection" | "content-length" | "expect" | "keep-alive" | "proxy-connection" | "te"
+        | "trailer" | "transfer-encoding" | "upgrade" => Err(format!(
+            "`{text}` frames the message and is the proxy's own"
+        )),
+        _ => Ok(name),
+    }
+}
+
+/// A YAML value as JSON, numbers as written.
+pub fn json_of(node: &Node) -> Json {
+    match &node.value {
+        Yaml::Null => Json::Null,
+        Yaml::Bool(value) => Json::Bool(*value),
+        Yaml::Number(text) => Json::Number(text.as_str().into()),
+        Yaml::Text(text) => Json::Text(text.as_str().into()),
+        Yaml::List(items) => Json::Array(items.iter().map(json_of).collect()),
+        Yaml::Map(entries) => Json::Object(
+            entries
+                .iter()
+                .map(|(key, value)| (key.text.as_str().into(), json_of(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// `45s`, `30m`, `2h`, `7d`.
+pub fn parse_duration(text: &str) -> Option<jiff::SignedDuration> {
+    let unit = text.chars().last()?;
+    let count: i64 = text.strip_suffix(unit)?.parse().ok().filter(|n| *n > 0)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    Some(jiff::SignedDuration::from_secs(count.checked_mul(seconds)?))
+}
+
+fn stage_of(fact: &FactRef) -> Stage {
+    match fact {
+        FactRef::Query(_) | FactRef::Header(_) => Stage::Wire,
+        FactRef::Body(_) => Stage::Body,
+        FactRef::Agent
+        | FactRef::User
+        | FactRef::Workload
+        | FactRef::Provider
+        | FactRef::Session
+        | FactRef::Task
+        | FactRef::Groups
+        | FactRef::Claim(_)
+        | FactRef::CertSpiffeId
+        | FactRef::CertDns
+        | FactRef::CertEmail
+        | FactRef::CertFingerprint
+        | FactRef::Path(_)
+        | FactRef::ClientIp
+        | FactRef::Host => Stage::Match,
+    }
+}

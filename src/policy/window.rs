@@ -1,0 +1,357 @@
+//! `when`: the time in which a policy speaks.
+
+use jiff::civil::{Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
+
+use super::facts::FactRef;
+use super::value::{Truth, Value};
+
+/// A time window: every part that is present must hold.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// The beginning, inclusive.
+    pub from: Option<Moment>,
+    /// The end, exclusive.
+    pub until: Option<Moment>,
+    /// The longest time from the beginning (or from now, where there is none) to the end.
+    pub max: Option<SignedDuration>,
+    /// Hours of the week; one of them must hold. Empty: always.
+    pub weekly: Vec<Weekly>,
+}
+
+/// A moment written in the policy, or taken from a fact.
+#[derive(Clone, Debug)]
+pub enum Moment {
+    /// RFC 3339 or NumericDate, as written.
+    At(Timestamp),
+    /// A fact that holds either.
+    Fact(FactRef),
+}
+
+/// `Mon-Fri 08:00-18:00 Europe/Berlin`: wall-clock hours on days of the week, the end exclusive. Hours that
+/// end before they begin cross midnight and belong to the day on which they begin.
+#[derive(Clone, Debug)]
+pub struct Weekly {
+    days: [bool; 7],
+    begin: Time,
+    end: Time,
+    zone: TimeZone,
+}
+
+impl Window {
+    /// Whether `now` is inside, and when the window that is open then ends.
+    pub fn test<'v>(
+        &self,
+        now: Timestamp,
+        fact: impl Fn(&FactRef) -> Value<'v>,
+    ) -> (Truth, Option<Timestamp>) {
+        let resolve = |moment: &Option<Moment>| match moment {
+            None => Ok(None),
+            Some(Moment::At(at)) => Ok(Some(*at)),
+            Some(Moment::Fact(name)) => timestamp(fact(name)).map(Some).ok_or(()),
+        };
+        let (from, until) = (resolve(&self.from), resolve(&self.until));
+        let mut truth = Truth::True;
+        truth = truth.and(from.map_or(Truth::Indeterminate, |from| {
+            from.is_none_or(|from| now >= from).into()
+        }));
+        truth = truth.and(until.map_or(Truth::Indeterminate, |until| {
+            until.is_none_or(|until| now < until).into()
+        }));
+        let mut end = until.ok().flatten();
+        if let Some(max) = self.max {
+            truth = truth.and(match (from, end) {
+                (Ok(from), Some(until)) => {
+                    (until.duration_since(from.unwrap_or(now)) <= max).into()
+                }
+                _ => Truth::Indeterminate,
+            });
+        }
+        if !self.weekly.is_empty() {
+            // Of overlapping hours, the last to end keeps the window open.
+            let open = self
+                .weekly
+                .iter()
+                .filter_map(|weekly| weekly.open_until(now))
+                .max();
+            truth = truth.and(open.is_some().into());
+            end = match (end, open) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        (truth, end)
+    }
+
+    /// The facts that the window reads.
+    pub fn references(&self) -> impl Iterator<Item = &FactRef> {
+        [&self.from, &self.until]
+            .into_iter()
+            .filter_map(|moment| match moment {
+                Some(Moment::Fact(name)) => Some(name),
+                Some(Moment::At(_)) | None => None,
+            })
+    }
+}
+
+/// RFC 3339 text, or seconds since 1970 (RFC 7519, NumericDate), as a moment.
+pub fn timestamp(value: Value<'_>) -> Option<Timestamp> {
+    match value {
+        Value::Text(text) | Value::Wire(text) => parse_rfc3339(text),
+        Value::Number(text) => numeric_date(text),
+        Value::Missing
+        | Value::Unreadable
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Texts(_)
+        | Value::Json(_) => None,
+    }
+}
+
+/// RFC 3339 with an offset; a bare local time has no one meaning and is none.
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    text.parse::<Timestamp>().ok()
+}
+
+/// NumericDate: seconds since 1970, with or without a fraction.
+pub fn numeric_date(text: &str) -> Option<Timestamp> {
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, fraction),
+        None => (text, ""),
+    };
+    let seconds: i64 = whole.parse().ok()?;
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) || fraction.len() > 9 {
+        return None;
+    }
+    let nanos: i32 = format!("{fraction:0<9}").parse().ok()?;
+    Timestamp::new(
+        seconds,
+        if whole.starts_with('-') {
+            -nanos
+        } else {
+            nanos
+        },
+    )
+    .ok()
+}
+
+impl Weekly {
+    /// Parses `Mon-Fri 08:00-18:00 Europe/Berlin`, `Sat,Sun 00:00-24:00 UTC`.
+    pub fn parse(text: &str) -> Result<Weekly, String> {
+        let usage = || {
+            format!(
+                "`{text}`: write days, hours and a zone, such as `Mon-Fri 08:00-18:00 Europe/Berlin`"
+            )
+        };
+        let mut words = text.split(' ').filter(|word| !word.is_empty());
+        let (Some(days), Some(hours), Some(zone), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(usage());
+        };
+        let (begin, end) = hours.split_once('-').ok_or_else(usage)?;
+        let (begin, end) = (
+            parse_time(begin).ok_or_else(usage)?,
+            parse_time(end).ok_or_else(usage)?,
+        );
+        // 24:00 is told from 00:00 by standing at the end.
+        if begin == end && begin != Time::midnight() {
+            return Err(format!(
+                "`{text}`: the hours are empty; the end is exclusive"
+            ));
+        }
+        let zone = TimeZone::get(zone)
+            .map_err(|_| format!("`{zone}` is no IANA time zone, such as `Europe/Berlin`"))?;
+        Ok(Weekly {
+            days: parse_days(days).ok_or_else(usage)?,
+            begin,
+            end,
+            zone,
+        })
+    }
+
+    /// When the hours that are open at `now` end; `None` where none are.
+    fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let local = now.to_zoned(self.zone.clone());
+        // Hours that began yesterday may still be open.
+        let yesterday = local.yesterday().ok();
+        [Some(local), yesterday]
+            .into_iter()
+            .flatten()
+            .filter_map(|day| self.open_on(&day, now))
+            .max()
+    }
+
+    fn open_on(&self, day: &Zoned, now: Timestamp) -> Option<Timestamp> {
+        let index = usize::try_from(day.weekday().to_monday_zero_offset()).ok()?;
+        if !self.days.get(index).copied().unwrap_or(false) {
+            return None;
+        }
+        let date = day.date();
+        let end_date = if self.end <= self.begin {
+            date.tomorrow().ok()?
+        } else {
+            date
+        };
+        let begin = date
+            .to_datetime(self.begin)
+            .to_zoned(self.zone.clone())
+            .ok()?
+            .timestamp();
+        let end = end_date
+            .to_datetime(self.end)
+            .to_zoned(self.zone.clone())
+            .ok()?
+            .timestamp();
+        (begin <= now && now < end).then_some(end)
+    }
+}
+
+fn parse_time(text: &str) -> Option<Time> {
+    let (hour, minute) = text.split_once(':')?;
+    if hour.len() != 2 || minute.len() != 2 {
+        return None;
+    }
+    if text == "24:00" {
+        return Some(Time::midnight());
+    }
+    Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok()
+}
+
+fn parse_days(text: &str) -> Option<[bool; 7]> {
+    let mut days = [false; 7];
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (day_index(first)?, day_index(last)?);
+        let mut day = first;
+        loop {
+            *days.get_mut(day)? = true;
+            if day == last {
+                break;
+            }
+            day = (day + 1) % 7;
+        }
+    }
+    Some(days)
+}
+
+fn day_index(name: &str) -> Option<usize> {
+    const DAYS: [(&str, Weekday); 7] = [
+        ("Mon", Weekday::Monday),
+        ("Tue", Weekday::Tuesday),
+        ("Wed", Weekday::Wednesday),
+        ("Thu", Weekday::Thursday),
+        ("Fri", Weekday::Friday),
+        ("Sat", Weekday::Saturday),
+        ("Sun", Weekday::Sunday),
+    ];
+    let day = DAYS.iter().find(|(text, _)| *text == name)?.1;
+    usize::try_from(day.to_monday_zero_offset()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(weekly: &str, now: &str) -> Option<String> {
+        Weekly::parse(weekly)
+            .unwrap()
+            .open_until(now.parse().unwrap())
+            .map(|end| end.to_string())
+    }
+
+    #[test]
+    fn weekly_hours_are_wall_clock_with_an_exclusive_end() {
+        let office = "Mon-Fri 08:00-18:00 Europe/Berlin";
+        // 2026-11-20 is a Friday; Berlin is at +01:00 in November and +02:00 in July.
+        assert_eq!(
+            open(office, "2026-11-20T07:00:00Z").as_deref(),
+            Some("2026-11-20T17:00:00Z")
+        );
+        assert_eq!(open(office, "2026-11-20T06:59:59Z"), None);
+        assert_eq!(open(office, "2026-11-20T17:00:00Z"), None);
+        assert_eq!(
+            open(office, "2026-07-20T06:00:00Z").as_deref(),
+            Some("2026-07-20T16:00:00Z")
+        );
+        assert_eq!(open(office, "2026-11-21T10:00:00Z"), None);
+    }
+
+    #[test]
+    fn weekly_hours_may_cross_midnight_and_belong_to_their_first_day() {
+        let night = "Fri 22:00-06:00 UTC";
+        assert_eq!(
+            open(night, "2026-11-20T23:00:00Z").as_deref(),
+            Some("2026-11-21T06:00:00Z")
+        );
+        assert_eq!(
+            open(night, "2026-11-21T05:59:00Z").as_deref(),
+            Some("2026-11-21T06:00:00Z")
+        );
+        assert_eq!(open(night, "2026-11-20T05:00:00Z"), None);
+        assert_eq!(
+            open("Sat,Sun 00:00-24:00 UTC", "2026-11-22T23:59:59Z").as_deref(),
+            Some("2026-11-23T00:00:00Z")
+        );
+        assert_eq!(
+            open("Sat-Mon 00:00-24:00 UTC", "2026-11-24T00:00:00Z"),
+            None
+        );
+    }
+
+    #[test]
+    fn what_is_no_week_is_refused() {
+        for text in [
+            "Mon 08:00-18:00",
+            "Mon 8:00-18:00 UTC",
+            "Mo 08:00-18:00 UTC",
+            "Mon 08:00-08:00 UTC",
+            "Mon 08:00-25:00 UTC",
+            "Mon 08:00-18:00 Mars/Olympus",
+        ] {
+            assert!(Weekly::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn from_is_inclusive_until_exclusive_and_max_bounds_their_distance() {
+        let at = |text: &str| Some(Moment::At(text.parse().unwrap()));
+        let window = Window {
+            from: at("2026-01-01T10:00:00Z"),
+            until: at("2026-01-01T12:00:00Z"),
+            max: Some(SignedDuration::from_hours(2)),
+            weekly: vec![],
+        };
+        let test =
+            |window: &Window, now: &str| window.test(now.parse().unwrap(), |_| Value::Missing).0;
+        assert_eq!(test(&window, "2026-01-01T10:00:00Z"), Truth::True);
+        assert_eq!(test(&window, "2026-01-01T09:59:59Z"), Truth::False);
+        assert_eq!(test(&window, "2026-01-01T12:00:00Z"), Truth::False);
+        let long = Window {
+            max: Some(SignedDuration::from_hours(1)),
+            ..window.clone()
+        };
+        assert_eq!(test(&long, "2026-01-01T10:00:00Z"), Truth::False);
+        let claim = Window {
+            from: None,
+            until: Some(Moment::Fact(FactRef::Task)),
+            max: None,
+            weekly: vec![],
+        };
+        assert_eq!(test(&claim, "2026-01-01T10:00:00Z"), Truth::Indeterminate);
+        let now = "2026-01-01T10:00:00Z".parse().unwrap();
+        assert_eq!(
+            claim.test(now, |_| Value::Number("1767261601")).0,
+            Truth::True
+        );
+        assert_eq!(
+            claim.test(now, |_| Value::Text("2026-01-01T10:00:00Z")).0,
+            Truth::False
+        );
+        assert_eq!(
+            claim.test(now, |_| Value::Text("tomorrow")).0,
+            Truth::Indeterminate
+        );
+    }
+}
