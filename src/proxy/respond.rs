@@ -31,7 +31,7 @@ pub struct Refusal {
     /// The forbids that apply: for the record only, never for the caller.
     pub policies: Vec<Arc<str>>,
     /// Judged fields that failed and that the caller sent.
-    pub fields: Vec<String>,
+    pub fields: Vec<Box<str>>,
     /// When to come again.
     pub retry_after: Option<Duration>,
     /// The one case in which the same reason has another status.
@@ -287,8 +287,8 @@ struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
     next_action: &'static str,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    fields: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    fields: &'a [Box<str>],
 }
 
 /// Trailers only (the gRPC protocol over HTTP/2, "Responses"): gRPC clients look at nothing else.
