@@ -3,7 +3,7 @@
 //! The HTTP parser comes first, and what it drops is never seen here: a Content-Length beside chunks (it closes
 //! the connection after that request), and a second Content-Length that says the same. Neither is forwarded.
 //!
-//! Which headers go on, and why, is in [`outbound`](mod@outbound).
+//! Which headers go on, and why: [`outbound()`] and [`is_inert`].
 
 mod content_type;
 mod outbound;
