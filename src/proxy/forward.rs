@@ -26,8 +26,7 @@ use crate::config::{ForwardHeaders, Protocol, Route};
 use crate::policy::normalise::headers::{self, Forward, Outgoing};
 use crate::policy::{Canonical, Permit};
 
-/// What is forwarded.
-#[derive(Debug)]
+/// What is forwarded. No `Debug`: it holds credentials.
 pub struct Outbound<'a> {
     /// The route.
     pub route: &'a Route,
@@ -220,10 +219,10 @@ fn trail(
         IpAddr::V6(ip) => write!(text, "for=\"[{ip}]\""),
     };
     // the judged host holds neither quotes nor backslashes; one that did would be left out
-    if let Ok(host) = authority.to_str() {
-        if !host.contains(['"', '\\']) {
-            let _ = write!(text, ";host=\"{host}\"");
-        }
+    if let Ok(host) = authority.to_str()
+        && !host.contains(['"', '\\'])
+    {
+        let _ = write!(text, ";host=\"{host}\"");
     }
     let _ = write!(text, ";proto={proto}");
     headers.insert(FORWARDED, HeaderValue::try_from(text).map_err(unsendable)?);
