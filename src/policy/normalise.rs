@@ -9,8 +9,8 @@ use super::fault::Fault;
 pub struct Canonical {
     method: Box<str>,
     host: Box<str>,
-    path: Box<str>,
-    query: Option<Box<str>>,
+    authority: Box<str>,
+    target: Box<str>,
 }
 
 /// What a route lets stand in a path although parsers differ on it.
@@ -34,13 +34,28 @@ impl Canonical {
         path: &str,
         query: Option<&str>,
     ) -> Result<Canonical, Fault> {
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        let authority = host.to_ascii_lowercase().into_boxed_str();
+        let host = authority.split(':').next().unwrap_or_default().into();
+        let target = match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
         Ok(Canonical {
             method: method.into(),
-            host: host.to_ascii_lowercase().into(),
-            path: path.into(),
-            query: query.map(Box::from),
+            host,
+            authority,
+            target: target.into(),
         })
+    }
+
+    /// Host and port, as forwarded.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Path and query: the request target as forwarded.
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     /// The method.
@@ -55,12 +70,12 @@ impl Canonical {
 
     /// The path as judged and forwarded.
     pub fn path(&self) -> &str {
-        &self.path
+        self.target.split('?').next().unwrap_or_default()
     }
 
     /// The query as it came, and as it is forwarded.
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.target.split_once('?').map(|(_, query)| query)
     }
 
     /// How many segments the path has; `/` has none.
