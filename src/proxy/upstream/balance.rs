@@ -131,6 +131,12 @@ impl Servers {
         self.servers.iter().filter(|s| self.rests(s)).count()
     }
 
+    /// The pools, in the order of the servers.
+    #[cfg(test)]
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.servers.iter().map(|server| &server.pool)
+    }
+
     fn rests(&self, server: &Server) -> bool {
         if !server.resting.load(Relaxed) {
             return false;
