@@ -19,6 +19,30 @@ pub enum Json {
 }
 
 impl Json {
+    /// Reads a document.
+    pub fn parse(bytes: &[u8], max_depth: usize) -> Result<Json, super::Fault> {
+        let _ = max_depth;
+        serde_json::from_slice::<serde_json::Value>(bytes)
+            .map(Json::of)
+            .map_err(|_| super::Fault::JsonSyntax)
+    }
+
+    fn of(value: serde_json::Value) -> Json {
+        match value {
+            serde_json::Value::Null => Json::Null,
+            serde_json::Value::Bool(value) => Json::Bool(value),
+            serde_json::Value::Number(number) => Json::Number(number.to_string().into()),
+            serde_json::Value::String(text) => Json::Text(text.into()),
+            serde_json::Value::Array(items) => {
+                Json::Array(items.into_iter().map(Json::of).collect())
+            }
+            serde_json::Value::Object(members) => {
+                let members = members.into_iter();
+                Json::Object(members.map(|(k, v)| (k.into(), Json::of(v))).collect())
+            }
+        }
+    }
+
     /// The member of this object, or `None` where there is none or this is no object.
     pub fn member(&self, key: &str) -> Option<&Json> {
         match self {
