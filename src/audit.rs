@@ -147,6 +147,7 @@ impl Audit {
             started,
             head: None,
             digest: None,
+            sha256: None,
             end: End::Aborted,
         }
     }
@@ -232,6 +233,7 @@ pub struct OpenOutcome {
     started: Instant,
     head: Option<Duration>,
     digest: Option<digest::Context>,
+    sha256: Option<Sha256>,
     end: End,
 }
 
@@ -258,6 +260,13 @@ impl OpenOutcome {
             .update(piece);
     }
 
+    /// Says how it ended where somebody else counted and hashed what was relayed, and writes the record.
+    pub fn close_relayed(mut self, end: End, bytes: u64, sha256: [u8; 32]) {
+        self.bytes = bytes;
+        self.sha256 = (bytes > 0).then_some(Sha256(sha256));
+        self.end = end;
+    }
+
     /// Says how it ended, and writes the record.
     pub fn close(mut self, end: End) {
         self.end = end;
@@ -274,7 +283,7 @@ impl Drop for OpenOutcome {
             status: self.status,
             bytes: self.bytes,
             request_bytes: self.request_bytes,
-            sha256: digest.as_ref().map(Sha256::from_digest),
+            sha256: digest.as_ref().map(Sha256::from_digest).or(self.sha256),
             upstream: self.upstream.as_deref().map(Cow::Borrowed),
             head_us: self.head,
             total_us: Some(self.started.elapsed()),

@@ -12,6 +12,7 @@
 //! 7. [`decide`]: the verdict, and the only place where a [`Permit`] is made.
 
 pub mod body;
+pub mod cases;
 pub mod compile;
 pub mod decide;
 pub mod facts;

@@ -20,10 +20,13 @@ pub mod forward;
 pub mod identify;
 pub mod inspect;
 pub mod judged;
+pub mod outcome;
 pub mod relay;
 pub mod respond;
 pub mod routes;
 pub mod streams;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 pub mod tunnel;
 pub mod upstream;

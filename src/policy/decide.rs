@@ -89,13 +89,13 @@ pub enum BodyPlan<'c> {
 
 /// What became of the body.
 #[derive(Debug, Clone, Copy)]
-pub enum Body<'b> {
+pub enum Body<'f, 'b> {
     /// No body came.
     Absent,
     /// Nobody asked for it.
     Unread,
     /// It was read.
-    Fields(&'b BodyFields<'b>),
+    Fields(&'f BodyFields<'b>),
     /// It can't be read.
     Fault(Fault),
 }
@@ -137,7 +137,7 @@ impl PolicySet {
     }
 
     /// Consider and decide in one, for a caller that has the body's fields at hand or needs none.
-    pub fn decide(&self, facts: &Facts<'_>, body: Body<'_>) -> Decision {
+    pub fn decide(&self, facts: &Facts<'_>, body: Body<'_, '_>) -> Decision {
         self.consider(facts).decide(body)
     }
 }
@@ -153,7 +153,7 @@ impl<'c> Considered<'c> {
     }
 
     /// The verdict.
-    pub fn decide(mut self, body: Body<'_>) -> Decision {
+    pub fn decide(mut self, body: Body<'_, '_>) -> Decision {
         for candidate in &mut self.candidates {
             candidate.judge_body(&self.context, body);
         }
@@ -173,7 +173,7 @@ impl<'c> Considered<'c> {
         }
     }
 
-    fn permit(&self, body: Body<'_>) -> Result<(Permit, Arc<str>), Denial> {
+    fn permit(&self, body: Body<'_, '_>) -> Result<(Permit, Arc<str>), Denial> {
         if self.unbounded {
             return Err(self.deny(Reason::AmbiguousRequest, Some(Fault::PathTooComplex), body));
         }

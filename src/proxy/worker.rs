@@ -24,7 +24,6 @@ use crate::metrics::{Metrics, RouteMetrics};
 use crate::policy::PolicySet;
 
 /// A configuration in force.
-#[derive(Debug)]
 pub struct Snapshot {
     /// Grows by one with every change.
     pub generation: u64,
@@ -36,6 +35,8 @@ pub struct Snapshot {
     pub routes: Routes,
     /// Who may be who.
     pub identifier: Arc<Identifier>,
+    /// When it was put in force.
+    pub loaded_at: jiff::Timestamp,
 }
 
 /// What all workers share.
@@ -113,7 +114,6 @@ pub struct Worker {
 }
 
 /// A snapshot as one worker has it.
-#[derive(Debug)]
 pub struct Live {
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
@@ -200,6 +200,20 @@ fn same(a: &config::Upstream, b: &config::Upstream) -> bool {
         && a.connect_timeout == b.connect_timeout
         && a.response_timeout == b.response_timeout
         && a.idle_timeout == b.idle_timeout
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Live").field(&self.snapshot).finish()
+    }
 }
 
 impl fmt::Debug for Shared {

@@ -238,7 +238,7 @@ impl<'c> Candidate<'c> {
     }
 
     /// Evaluates the body's conditions.
-    pub(super) fn judge_body(&mut self, context: &Context<'c>, body: Body<'_>) {
+    pub(super) fn judge_body(&mut self, context: &Context<'c>, body: Body<'_, '_>) {
         let BodyRule::Judged(judged) = &self.policy.body else {
             return;
         };
@@ -290,7 +290,7 @@ impl<'c> Candidate<'c> {
     pub(super) fn failed_fields(
         &self,
         context: &Context<'c>,
-        body: Body<'_>,
+        body: Body<'_, '_>,
         mut visit: impl FnMut(&str),
     ) {
         let sight = match body {

@@ -12,7 +12,7 @@ const MAX_FIELDS: usize = 16;
 impl Considered<'_> {
     /// The denial where no permit holds, or a forbid applies: a fault first, then a forbid, then the window.
     /// Who came without a credential is told to bring one, unless a forbid certainly applies.
-    pub(super) fn no_permit(&self, body: Body<'_>) -> Denial {
+    pub(super) fn no_permit(&self, body: Body<'_, '_>) -> Denial {
         if let Some(fault) = self.context.fault() {
             return self.deny(fault.reason(), Some(fault), body);
         }
@@ -37,7 +37,7 @@ impl Considered<'_> {
     }
 
     /// A denial for this reason, with the forbids that apply and the fields that failed.
-    pub(super) fn deny(&self, reason: Reason, fault: Option<Fault>, body: Body<'_>) -> Denial {
+    pub(super) fn deny(&self, reason: Reason, fault: Option<Fault>, body: Body<'_, '_>) -> Denial {
         let mut policies: Vec<_> = self
             .applying(Mode::Enforce)
             .map(|c| c.policy.id.clone())
@@ -53,7 +53,7 @@ impl Considered<'_> {
     }
 
     /// Fields are named where no permit held for their sake: not to whom no policy knows, and not beside a forbid.
-    fn failed_fields(&self, reason: Reason, body: Body<'_>) -> Vec<Box<str>> {
+    fn failed_fields(&self, reason: Reason, body: Body<'_, '_>) -> Vec<Box<str>> {
         let mut fields: Vec<Box<str>> = Vec::new();
         if reason != Reason::NoPolicy {
             return fields;

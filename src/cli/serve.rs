@@ -1,0 +1,81 @@
+//! `portcullis serve`: runs the proxy until it is told to stop.
+
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use super::{Exit, complain};
+use crate::app::{App, StartError};
+use crate::config::{Config, Log};
+use crate::shutdown;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file.
+    #[arg(long, short)]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in &problems {
+                complain(&problem.to_string());
+            }
+            return Exit::Usage;
+        }
+    };
+    match serve(config, args.config.clone()) {
+        Ok(()) => Exit::Fine,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            match error.downcast_ref::<StartError>() {
+                Some(StartError::Policies(_)) => Exit::Usage,
+                _ => Exit::Found,
+            }
+        }
+    }
+}
+
+fn serve(config: Config, source: PathBuf) -> anyhow::Result<()> {
+    log(&config.log)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("can't start a runtime")?;
+    runtime.block_on(async {
+        let running = App::start(config, Some(source)).await?;
+        let listening = running.addresses.iter().map(ToString::to_string);
+        let listening: Vec<_> = listening.collect();
+        let admin = running.admin.map(|address| address.to_string());
+        tracing::info!(listening = listening.join(", "), admin, "serving");
+        tokio::select! {
+            asked = shutdown::asked() => asked.context("can't listen for signals")?,
+            watched = running.watch() => watched.context("can't listen for signals")?,
+        }
+        running.shutdown().await;
+        Ok(())
+    })
+}
+
+/// Logs go to standard error: standard output may be the audit record's.
+fn log(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&log.filter).context("log.filter")?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    let set = if log.json {
+        builder.json().try_init()
+    } else {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let terminal = io::IsTerminal::is_terminal(&io::stderr());
+        builder.with_ansi(terminal && !plain).try_init()
+    };
+    set.map_err(|error| anyhow::anyhow!("can't log: {error}"))
+}

@@ -1,0 +1,169 @@
+//! Finds and reads policy files, and the cases beside them.
+//!
+//! A path is a file, or a folder that stands for every `*.yaml` below it but `cases.yaml`. Hidden files and
+//! folders are passed over: Kubernetes keeps the versions of a mounted ConfigMap in such. Order doesn't matter
+//! to policies; it is by name, so that problems come in the same order every time.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::policy::{PolicySet, SourceFile};
+use crate::yaml::{Problem, Problems};
+
+/// The name of a file of cases.
+pub const CASES: &str = "cases.yaml";
+
+/// What is found under some paths.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Policy files.
+    pub policies: BTreeSet<PathBuf>,
+    /// Files of cases: those below a folder, and those beside a file.
+    pub cases: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// Looks under the paths.
+    ///
+    /// # Errors
+    /// The paths that can't be looked at, and those that are too large a tree to be meant.
+    pub fn under(paths: &[PathBuf]) -> Result<Found, Vec<Problem>> {
+        let mut found = Found::default();
+        let mut problems = Vec::new();
+        for path in paths {
+            if let Err((path, error)) = found.add(path, 0) {
+                problems.extend(unreadable(&path, &error));
+            }
+        }
+        if problems.is_empty() {
+            Ok(found)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn add(&mut self, path: &Path, depth: usize) -> Result<(), (PathBuf, io::Error)> {
+        let wrong = |error| (path.to_owned(), error);
+        if !fs::metadata(path).map_err(wrong)?.is_dir() {
+            let cases = path.with_file_name(CASES);
+            if path.file_name() == Some(OsStr::new(CASES)) {
+                self.cases.insert(path.to_owned());
+            } else {
+                self.policies.insert(path.to_owned());
+                if depth == 0 && cases.is_file() {
+                    self.cases.insert(cases);
+                }
+            }
+            return Ok(());
+        }
+        if depth > MAX_DEPTH {
+            return Err(wrong(io::Error::other(
+                "the folders are nested too deeply; does a link lead back up?",
+            )));
+        }
+        for entry in fs::read_dir(path).map_err(wrong)? {
+            let inner = entry.map_err(wrong)?.path();
+            let hidden = inner
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && (inner.is_dir() || inner.extension() == Some(OsStr::new("yaml"))) {
+                self.add(&inner, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads policy files.
+///
+/// # Errors
+/// Those that can't be read.
+pub fn read<'p>(
+    paths: impl IntoIterator<Item = &'p PathBuf>,
+) -> Result<Vec<SourceFile>, Vec<Problem>> {
+    let mut files = Vec::new();
+    let mut problems = Vec::new();
+    for path in paths {
+        match text(path) {
+            Ok(text) => files.push(SourceFile {
+                name: path.display().to_string().into(),
+                text,
+            }),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok(files)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Reads one file.
+///
+/// # Errors
+/// It can't be read, is too large, or isn't UTF-8.
+pub fn text(path: &Path) -> Result<String, Vec<Problem>> {
+    let read = fs::metadata(path).and_then(|found| {
+        if found.len() > MAX_FILE {
+            return Err(io::Error::other("the file is larger than 256 MiB"));
+        }
+        fs::read_to_string(path)
+    });
+    read.map_err(|error| unreadable(path, &error))
+}
+
+/// Compiles the policies under the paths.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn load(paths: &[PathBuf]) -> Result<PolicySet, Vec<Problem>> {
+    PolicySet::load(&read(&Found::under(paths)?.policies)?)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Vec<Problem> {
+    let mut problems = Problems::new(path.display().to_string());
+    problems.add_file(format!("can't be read: {error}"));
+    problems.into_vec()
+}
+
+const MAX_DEPTH: usize = 32;
+const MAX_FILE: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_stands_for_its_policies_and_its_cases() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for path in [
+            "a/policy.yaml",
+            "a/cases.yaml",
+            "b/more.yaml",
+            "b/notes.txt",
+            ".hidden/policy.yaml",
+            ".x.yaml",
+        ] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let names = |set: &BTreeSet<PathBuf>| -> Vec<String> {
+            let short = |p: &PathBuf| p.strip_prefix(root).unwrap().display().to_string();
+            set.iter().map(short).collect()
+        };
+        let found = Found::under(&[root.to_owned()]).unwrap();
+        assert_eq!(names(&found.policies), ["a/policy.yaml", "b/more.yaml"]);
+        assert_eq!(names(&found.cases), ["a/cases.yaml"]);
+        let found = Found::under(&[root.join("a/policy.yaml")]).unwrap();
+        assert_eq!(names(&found.policies), ["a/policy.yaml"]);
+        assert_eq!(names(&found.cases), ["a/cases.yaml"]);
+        let problems = Found::under(&[root.join("none")]).unwrap_err();
+        assert!(problems[0].message.starts_with("can't be read"));
+    }
+}
