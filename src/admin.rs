@@ -44,6 +44,7 @@ pub trait AdminView: Send + Sync {
 /// What the admin listener works with.
 pub struct AdminState {
     view: Box<dyn AdminView>,
+    header_timeout: Duration,
 }
 
 impl AdminState {
@@ -51,6 +52,7 @@ impl AdminState {
     pub fn new(view: impl AdminView + 'static) -> AdminState {
         AdminState {
             view: Box::new(view),
+            header_timeout: HEADER_TIMEOUT,
         }
     }
 }
@@ -106,13 +108,14 @@ pub async fn serve(
 }
 
 async fn serve_connection(stream: TcpStream, state: Arc<AdminState>, local: SocketAddr) {
+    let header_timeout = state.header_timeout;
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer(&request, &*state.view, local);
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(header_timeout)
         .max_buf_size(HEAD_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
@@ -185,11 +188,11 @@ fn is_loopback(name: &Authority, local: SocketAddr) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|ip| ip == local.ip());
     // `Authority` lets userinfo and a bad port stand: then what is left isn't the whole
     let port = match name.as_str().strip_prefix(host) {
-        Some("") => Some(80),
-        Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()),
-        None => None,
+        Some("") => local.port() == 80,
+        Some(port) => port.strip_prefix(':') == Some(local.port().to_string().as_str()),
+        None => false,
     };
-    known && port == Some(local.port())
+    known && port
 }
 
 fn text(status: StatusCode, text: &'static str) -> Answer {

@@ -129,10 +129,9 @@ impl Scanned {
             ("decision", Some(id)) if record.decision == Some("permit") => {
                 self.open.insert(id, record.seq);
             }
-            ("outcome", Some(id)) => {
-                if self.open.remove(&id).is_none() {
-                    self.closed.insert(id);
-                }
+            // the decision is in this file, or in an older one
+            ("outcome", Some(id)) if self.open.remove(&id).is_none() => {
+                self.closed.insert(id);
             }
             ("event", _) if record.event == Some("start") => {
                 self.open.clear();

@@ -62,15 +62,20 @@ impl Sink {
         let file = fd.map(File::from).map_err(|source| AuditError::Open {
             path: "standard output".into(),
             source,
-        })?;
-        Ok(Sink {
+        });
+        file.map(Self::over)
+    }
+
+    /// A sink that can't be cut, rotated or read back.
+    pub(super) fn over(file: File) -> Sink {
+        Sink {
             file,
             path: None,
             regular: false,
             len: 0,
             rotation: None,
             torn: 0,
-        })
+        }
     }
 
     fn file(path: &Path, config: &config::Audit) -> Result<Sink, AuditError> {

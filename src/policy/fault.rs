@@ -165,7 +165,8 @@ faults! {
     HeaderEncoding = "header_encoding" => AmbiguousRequest,
     /// A Connection header that nominates an end-to-end header.
     ConnectionNominates = "connection_nominates" => AmbiguousRequest,
-    /// A transfer coding other than `chunked`, or a length beside it.
+    /// Not HTTP/1.1 or HTTP/2, a transfer coding other than `chunked`, a length beside it or that is no number, a
+    /// header of an HTTP/1.1 connection on HTTP/2, or an expectation other than `100-continue`.
     Framing = "framing" => AmbiguousRequest,
     /// An upgrade that is no WebSocket handshake (RFC 6455), or one that arrives broken.
     Upgrade = "upgrade" => AmbiguousRequest,

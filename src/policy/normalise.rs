@@ -10,8 +10,8 @@
 //! [`uses`](Canonical::uses) names it, a route must let it stand, and [`readings`](Canonical::readings) lists
 //! how else an upstream might take the path, so that forbids can match those too.
 //!
-//! Deliberately absent: resolving dot segments, merging slashes, Unicode normalisation, IDNA, and any second
-//! chance for a path that failed.
+//! Deliberately absent: resolving dot segments, merging slashes, Unicode normalisation, IDNA, what file systems
+//! make of names (trailing dots, short names, streams), and any second chance for a path that failed.
 
 pub mod headers;
 pub mod query;

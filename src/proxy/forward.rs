@@ -26,8 +26,7 @@ use crate::config::{ForwardHeaders, Protocol, Route};
 use crate::policy::normalise::headers::{self, Forward, Outgoing};
 use crate::policy::{Canonical, Permit};
 
-/// What is forwarded.
-#[derive(Debug)]
+/// What is forwarded. No `Debug`: it holds credentials.
 pub struct Outbound<'a> {
     /// The route.
     pub route: &'a Route,
@@ -147,19 +146,9 @@ fn request(
 
 /// Path and query as judged. The URI type drops a fragment without a word, so what it kept is compared.
 fn target(request: &Canonical) -> Result<PathAndQuery, UpstreamError> {
-    let path = request.path();
-    let text = match request.query() {
-        None => Bytes::copy_from_slice(path.as_bytes()),
-        Some(query) => {
-            let mut text = Vec::with_capacity(path.len() + 1 + query.len());
-            text.extend_from_slice(path.as_bytes());
-            text.push(b'?');
-            text.extend_from_slice(query.as_bytes());
-            Bytes::from(text)
-        }
-    };
-    match PathAndQuery::from_maybe_shared(text.clone()) {
-        Ok(target) if target.as_str().as_bytes() == text => Ok(target),
+    let text = Bytes::copy_from_slice(request.target().as_bytes());
+    match PathAndQuery::from_maybe_shared(text) {
+        Ok(target) if target.as_str() == request.target() => Ok(target),
         Ok(_) | Err(_) => Err(UpstreamError::Unsendable("the path or query")),
     }
 }
@@ -177,24 +166,14 @@ fn absolute(
     Uri::from_parts(parts).map_err(|_| unsendable())
 }
 
-/// The client's authority: the judged host, with the port that the client gave beside it.
+/// The judged host and port; the client's own header value where it says just that.
 fn authority(request: &Canonical, headers: &HeaderMap) -> Result<HeaderValue, UpstreamError> {
-    let host = request.host();
-    let unsendable = |_| UpstreamError::Unsendable("the host");
-    let Some(given) = headers.get(HOST) else {
-        return HeaderValue::from_str(host).map_err(unsendable);
-    };
-    if given == host {
-        return Ok(given.clone());
-    }
-    let port = given.to_str().ok().and_then(|given| {
-        let (name, port) = given.rsplit_once(':')?;
-        let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-        (digits && name.eq_ignore_ascii_case(host)).then_some(port)
-    });
-    match port {
-        Some(port) => HeaderValue::from_str(&format!("{host}:{port}")).map_err(unsendable),
-        None => HeaderValue::from_str(host).map_err(unsendable),
+    let judged = request.authority();
+    match headers.get(HOST) {
+        Some(given) if given == judged => Ok(given.clone()),
+        Some(_) | None => {
+            HeaderValue::from_str(judged).map_err(|_| UpstreamError::Unsendable("the host"))
+        }
     }
 }
 
@@ -220,10 +199,10 @@ fn trail(
         IpAddr::V6(ip) => write!(text, "for=\"[{ip}]\""),
     };
     // the judged host holds neither quotes nor backslashes; one that did would be left out
-    if let Ok(host) = authority.to_str() {
-        if !host.contains(['"', '\\']) {
-            let _ = write!(text, ";host=\"{host}\"");
-        }
+    if let Ok(host) = authority.to_str()
+        && !host.contains(['"', '\\'])
+    {
+        let _ = write!(text, ";host=\"{host}\"");
     }
     let _ = write!(text, ";proto={proto}");
     headers.insert(FORWARDED, HeaderValue::try_from(text).map_err(unsendable)?);

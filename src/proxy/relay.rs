@@ -177,10 +177,10 @@ where
 
     fn poll_bounded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, End>> {
         // the bounds come first: what they forbid doesn't pass, ready or not
-        if let Some(ticket) = &mut self.bounds.ticket {
-            if let Poll::Ready(end) = ticket.poll_cut(cx) {
-                return Poll::Ready(Err(end));
-            }
+        if let Some(ticket) = &mut self.bounds.ticket
+            && let Poll::Ready(end) = ticket.poll_cut(cx)
+        {
+            return Poll::Ready(Err(end));
         }
         if let Some(deadline) = self.bounds.deadline.filter(Deadline::passed) {
             return Poll::Ready(Err(deadline.end));

@@ -9,6 +9,7 @@
 
 mod copy;
 
+use std::fmt;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
@@ -40,7 +41,6 @@ pub struct Handshake {
 }
 
 /// An upstream that agreed to the handshake.
-#[derive(Debug)]
 pub struct Accepted {
     headers: HeaderMap,
     upstream: OnUpgrade,
@@ -125,6 +125,14 @@ pub fn upgrade(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = accepted.headers;
     response
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Tunnel {

@@ -47,7 +47,6 @@ pub struct Upstream {
 }
 
 /// The head of a response, and what its body needs.
-#[derive(Debug)]
 pub struct Sent {
     /// The response as the upstream framed it.
     pub response: Response<Incoming>,
@@ -316,10 +315,10 @@ impl Connection {
 
     /// Reads what the server says of the connection itself.
     fn heed(&mut self, headers: &HeaderMap) {
-        if let Connection::Http1(lease) = self {
-            if let Some(seconds) = keep_alive_timeout(headers) {
-                lease.server_keeps(seconds);
-            }
+        if let Connection::Http1(lease) = self
+            && let Some(seconds) = keep_alive_timeout(headers)
+        {
+            lease.server_keeps(seconds);
         }
     }
 }
@@ -349,6 +348,16 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
             .field("name", &self.context.name)
+            .finish_non_exhaustive()
+    }
+}
+
+// not the headers: cookies and tokens are among them
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent")
+            .field("status", &self.response.status())
+            .field("address", &self.address)
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,9 @@
 //! Headers: which requests are refused for them, and what is read from them.
 //!
-//! hyper's parser comes first, and what it drops is never seen here: a Content-Length beside chunks (it closes
+//! The HTTP parser comes first, and what it drops is never seen here: a Content-Length beside chunks (it closes
 //! the connection after that request), and a second Content-Length that says the same. Neither is forwarded.
 //!
-//! Which headers go on, and why, is in [`outbound`](mod@outbound).
+//! Which headers go on, and why: [`outbound()`] and [`is_inert`].
 
 mod content_type;
 mod outbound;
@@ -128,11 +128,11 @@ fn first(seen: &mut bool, fault: Fault) -> Result<(), Fault> {
 /// belongs to the h2c upgrade, which is refused (RFC 9113 has removed it).
 fn check_connection(value: &HeaderValue) -> Result<(), Fault> {
     for option in elements(value) {
-        let is = |known: &&str| option.eq_ignore_ascii_case(known.as_bytes());
-        if is(&"http2-settings") {
+        if option.eq_ignore_ascii_case(b"http2-settings") {
             return Err(Fault::Upgrade);
         }
-        if !MAY_BE_NOMINATED.iter().any(|known| is(known)) {
+        let known = |name: &&str| option.eq_ignore_ascii_case(name.as_bytes());
+        if !MAY_BE_NOMINATED.iter().any(known) {
             return Err(Fault::ConnectionNominates);
         }
     }

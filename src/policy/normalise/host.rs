@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, Version, header};
 
+use super::headers::single;
 use crate::policy::fault::Fault;
 
 /// A valid host with its port, as the client spelled it.
@@ -49,14 +50,7 @@ pub(super) fn of<'r>(
     if version != Version::HTTP_11 && version != Version::HTTP_2 {
         return Err(Fault::Framing);
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Fault::HostInvalid);
-    }
-    let host = host
-        .map(|value| value.to_str().map_err(|_| Fault::HostInvalid))
-        .transpose()?;
+    let host = single(headers, &header::HOST).map_err(|_| Fault::HostInvalid)?;
     // RFC 9112, section 3.2: HTTP/1.1 always has a Host
     if host.is_none() && version == Version::HTTP_11 {
         return Err(Fault::HostInvalid);
@@ -103,10 +97,11 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
             _ => Some((address, Some(rest.strip_prefix(':')?))),
         };
     }
-    Some(match text.split_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (text, None),
-    })
+    let Some(colon) = text.bytes().position(|b| b == b':') else {
+        return Some((text, None));
+    };
+    let (host, port) = text.split_at_checked(colon)?;
+    Some((host, port.strip_prefix(':')))
 }
 
 fn parse_port(text: &str) -> Option<u16> {
@@ -126,33 +121,33 @@ fn is_name(host: &str) -> bool {
     if host.len() > LONGEST_NAME {
         return false;
     }
-    let mut label = 0;
-    let mut label_start = 0;
-    for (i, byte) in host.bytes().enumerate() {
-        match byte {
-            b'.' if label == 0 => return false,
-            b'.' => (label, label_start) = (0, i + 1),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < LONGEST_LABEL => {
-                label += 1;
-            }
+    let mut length = 0;
+    for byte in host.bytes() {
+        length = match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'A'..=b'Z' | b'_' => length + 1,
+            b'.' if length != 0 => 0,
             _ => return false,
+        };
+        if length > LONGEST_LABEL {
+            return false;
         }
     }
-    // also false for the empty host and after a trailing dot
-    let Some(last) = host.get(label_start..).filter(|last| !last.is_empty()) else {
-        return false;
-    };
-    !reads_as_number(last) || host.parse::<Ipv4Addr>().is_ok()
+    // a last label of no length is the empty host, or a trailing dot
+    let last = host
+        .len()
+        .checked_sub(length)
+        .map(|at| host.as_bytes().split_at(at).1);
+    match last {
+        None | Some([]) => false,
+        Some(last) => !reads_as_number(last) || host.parse::<Ipv4Addr>().is_ok(),
+    }
 }
 
 /// Whether URL parsers take a host that ends in this label for an IPv4 address (WHATWG URL, "ends in a number").
-fn reads_as_number(label: &str) -> bool {
-    let hex = label
-        .strip_prefix("0x")
-        .or_else(|| label.strip_prefix("0X"));
-    match hex {
-        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
-        None => label.bytes().all(|b| b.is_ascii_digit()),
+fn reads_as_number(label: &[u8]) -> bool {
+    match label {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        digits => digits.iter().all(u8::is_ascii_digit),
     }
 }
 

@@ -25,12 +25,11 @@ pub(super) struct Path {
     pub(super) readings: Vec<Reading>,
 }
 
+/// A range of the path, or where it starts past the path's end, of `decoded` as if that followed the path.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     start: u32,
     end: u32,
-    /// Whether the range is in `decoded` or in the path.
-    decoded: bool,
 }
 
 impl Path {
@@ -43,9 +42,41 @@ impl Path {
         let Some(segment) = self.segments.get(index) else {
             return "";
         };
-        let text = if segment.decoded { &self.decoded } else { path };
-        text.get(segment.start as usize..segment.end as usize)
-            .unwrap_or_default()
+        let (start, end) = (segment.start as usize, segment.end as usize);
+        let text = match start.checked_sub(path.len()) {
+            None => path.get(start..end),
+            Some(start) => self.decoded.get(start..end - path.len()),
+        };
+        text.unwrap_or_default()
+    }
+
+    /// Adds the segment at this range of the path's text.
+    fn push(&mut self, path: &str, start: usize, end: usize, classes: u8) -> Result<(), Fault> {
+        if self.segments.len() == MOST_SEGMENTS {
+            return Err(Fault::PathTooComplex);
+        }
+        let mut segment = Segment {
+            start: offset(start)?,
+            end: offset(end)?,
+        };
+        self.uses.empty_segments |= start == end;
+        if classes & (PERCENT | DOT) != 0 {
+            let text = path.get(start..end).unwrap_or_default();
+            if text.contains('%') {
+                let text = decode(text)?;
+                check_decoded(&text)?;
+                self.uses.encoded_slash |= text.contains('/');
+                self.uses.semicolon |= text.contains(';');
+                self.uses.encoded_percent |= decodes_further(&text)?;
+                segment.start = offset(path.len() + self.decoded.len())?;
+                self.decoded.push_str(&text);
+                segment.end = offset(path.len() + self.decoded.len())?;
+            } else if is_dot_segment(text) {
+                return Err(Fault::PathDotSegment);
+            }
+        }
+        self.segments.push(segment);
+        Ok(())
     }
 }
 
@@ -87,6 +118,9 @@ pub(super) fn read(raw: &str, out: &mut String) -> Result<Path, Fault> {
     }
     let mut path = split(out.get(start..).unwrap_or_default(), classes)?;
     if path.uses != Opaque::default() {
+        if out.len() - start > LONGEST_OPAQUE {
+            return Err(Fault::PathTooComplex);
+        }
         let text = out.get(start..).unwrap_or_default();
         let segments = (0..path.segments()).map(|i| path.segment(i, text));
         path.readings = readings::of(segments)?;
@@ -194,53 +228,30 @@ fn write_escapes(raw: &str, out: &mut String) -> Result<(), Fault> {
 }
 
 /// Splits a path whose escapes are in their one form.
-fn split(path: &str, classes: u8) -> Result<Path, Fault> {
-    let mut segments = SmallVec::new();
-    let mut decoded = String::new();
-    let mut uses = Opaque {
-        semicolon: classes & SEMICOLON != 0,
-        ..Opaque::default()
-    };
-    let end = path.len();
-    // a slash at the very end is the trailing one and begins no segment; `/` itself has neither
-    let trailing_slash = end > 1 && path.ends_with('/');
-    let mut start = 1;
-    while start < end {
-        let rest = path.as_bytes().get(start..).unwrap_or_default();
-        let next = memchr::memchr(b'/', rest).map_or(end, |length| start + length);
-        let text = path.get(start..next).unwrap_or_default();
-        let mut segment = Segment {
-            start: offset(start)?,
-            end: offset(next)?,
-            decoded: false,
-        };
-        if classes & PERCENT != 0 && text.contains('%') {
-            let text = decode(text)?;
-            check_decoded(&text)?;
-            uses.encoded_slash |= text.contains('/');
-            uses.semicolon |= text.contains(';');
-            uses.encoded_percent |= decodes_further(&text)?;
-            segment.start = offset(decoded.len())?;
-            decoded.push_str(&text);
-            segment.end = offset(decoded.len())?;
-            segment.decoded = true;
-        } else if is_dot_segment(text) {
-            return Err(Fault::PathDotSegment);
-        }
-        uses.empty_segments |= text.is_empty();
-        if segments.len() == MOST_SEGMENTS {
-            return Err(Fault::PathTooComplex);
-        }
-        segments.push(segment);
-        start = next + 1;
-    }
-    Ok(Path {
-        segments,
-        decoded,
-        trailing_slash,
-        uses,
+fn split(text: &str, classes: u8) -> Result<Path, Fault> {
+    let mut path = Path {
+        segments: SmallVec::new(),
+        decoded: String::new(),
+        // a slash at the very end is the trailing one and begins no segment; `/` itself has neither
+        trailing_slash: text.len() > 1 && text.ends_with('/'),
+        uses: Opaque {
+            semicolon: classes & SEMICOLON != 0,
+            ..Opaque::default()
+        },
         readings: Vec::new(),
-    })
+    };
+    let mut start = 1;
+    // segments are short: a plain loop beats the setting up of memchr
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        if byte == b'/' {
+            path.push(text, start, at, classes)?;
+            start = at + 1;
+        }
+    }
+    if start < text.len() {
+        path.push(text, start, text.len(), classes)?;
+    }
+    Ok(path)
 }
 
 fn offset(at: usize) -> Result<u32, Fault> {
@@ -262,14 +273,17 @@ fn character_fault(raw: &str) -> Fault {
 /// Segments of a path, and pieces of a reading.
 pub(super) const MOST_SEGMENTS: usize = 256;
 const LONGEST: usize = 65_535;
+/// Bytes of a path that has readings, each of which is a copy. An S3 key, encoded twice, is 5 KiB at most.
+const LONGEST_OPAQUE: usize = 8_192;
 
 // Classes of bytes, as bits, so that a fold over the path tells which are there.
 const PLAIN: u8 = 0;
 const PERCENT: u8 = 1;
-const SEMICOLON: u8 = 2;
-const BACKSLASH: u8 = 4;
-const CONTROL: u8 = 8;
-const FORBIDDEN: u8 = 16;
+const DOT: u8 = 2;
+const SEMICOLON: u8 = 4;
+const BACKSLASH: u8 = 8;
+const CONTROL: u8 = 16;
+const FORBIDDEN: u8 = 32;
 
 fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(FORBIDDEN)
@@ -287,10 +301,11 @@ static CLASSES: [u8; 256] = {
         )]
         {
             classes[byte] = match byte as u8 {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => PLAIN,
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => PLAIN,
                 b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' => PLAIN,
                 b':' | b'@' | b'/' => PLAIN,
                 b'%' => PERCENT,
+                b'.' => DOT,
                 b';' => SEMICOLON,
                 b'\\' => BACKSLASH,
                 0..=0x1f | 0x7f => CONTROL,

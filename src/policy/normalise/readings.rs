@@ -135,5 +135,5 @@ fn piece(text: &str, begins: bool) -> Piece {
     }
 }
 
-/// The most readings of a path. Every opt-in at once, each once, leads to fewer.
-const MOST_READINGS: usize = 32;
+/// The most readings of a path. With every opt-in used once there are 17, so this refuses only what is made to.
+const MOST_READINGS: usize = 48;

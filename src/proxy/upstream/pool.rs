@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http2;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::Context;
@@ -159,8 +160,12 @@ impl Pool {
         }
         idle.connections
             .push_back((connection, Instant::now() + limit));
-        if !std::mem::replace(&mut idle.swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+        // a request that is dropped with its runtime finds none to spawn on, and no time to sweep
+        if !idle.swept
+            && let Ok(runtime) = Handle::try_current()
+        {
+            idle.swept = true;
+            runtime.spawn(sweep(Arc::downgrade(self)));
         }
     }
 

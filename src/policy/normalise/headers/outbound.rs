@@ -233,3 +233,6 @@ const BELIEVED: [&str; 6] = [
     "x-rewrite-",
     "x-ssl-client-",
 ];
+
+#[cfg(test)]
+mod tests;

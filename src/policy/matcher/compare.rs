@@ -1,0 +1,125 @@
+//! `eq`, `in`, `lt` and their kin: two values against each other.
+//!
+//! Whoever compares values of two types picks one of several coercions; here there is one only (untyped text
+//! that is a canonical decimal, against a number), and all else is indeterminate. Untyped text against a
+//! boolean is indeterminate too: say `eq: "true"`.
+
+use std::cmp::Ordering;
+
+use super::number;
+use super::{Operand, Scope};
+use crate::policy::json::Json;
+use crate::policy::value::{Truth, Value};
+
+/// Whether two values are equal.
+pub fn equal(a: Value<'_>, b: Value<'_>) -> Truth {
+    use Value::{Bool, Missing, Null, Number, Text, Unreadable, Wire};
+    match (a, b) {
+        (Missing | Unreadable, _) | (_, Missing | Unreadable) => Truth::Indeterminate,
+        (Text(a) | Wire(a), Text(b) | Wire(b)) => (a == b).into(),
+        (Null, Null) => Truth::True,
+        // Null is a value like no other, also where the other can't be compared.
+        (Null, _) | (_, Null) => Truth::False,
+        (Bool(a), Bool(b)) => (a == b).into(),
+        (Number(a), Number(b)) => number::equal(a, b),
+        (Wire(text), Number(number)) | (Number(number), Wire(text)) => {
+            if number::is_canonical(text) {
+                number::equal(text, number)
+            } else {
+                Truth::Indeterminate
+            }
+        }
+        _ => Truth::Indeterminate,
+    }
+}
+
+/// Whether the value stands to the operand in an order that `accept` takes. Numbers only.
+pub(super) fn ordered<S: Scope>(
+    value: Value<'_>,
+    operand: &Operand,
+    scope: &S,
+    accept: fn(Ordering) -> bool,
+) -> Truth {
+    let other = operand_value(operand, scope);
+    let (a, b) = match (value, other) {
+        (Value::Number(a), Value::Number(b)) => (a, b),
+        (Value::Wire(text), Value::Number(b)) if number::is_canonical(text) => (text, b),
+        (Value::Number(a), Value::Wire(text)) if number::is_canonical(text) => (a, text),
+        _ => return Truth::Indeterminate,
+    };
+    number::compare(a, b).map_or(Truth::Indeterminate, |c| c.is(accept))
+}
+
+/// Whether the value equals the operand.
+pub(super) fn equals_operand<S: Scope>(value: Value<'_>, operand: &Operand, scope: &S) -> Truth {
+    equal(value, operand_value(operand, scope))
+}
+
+/// Whether the value is an element of the fact, which must be a list.
+pub(super) fn member(value: Value<'_>, list: Value<'_>) -> Truth {
+    if matches!(value, Value::Missing | Value::Unreadable) {
+        return Truth::Indeterminate;
+    }
+    match list {
+        Value::Texts(texts) => any(texts.iter().map(|text| equal(value, Value::Text(text)))),
+        Value::Json(Json::Array(items)) => any(items.iter().map(|item| equal(value, item.into()))),
+        _ => Truth::Indeterminate,
+    }
+}
+
+/// The same, where a null in the list says nothing, as a reference to null does.
+pub(super) fn member_of_fact(value: Value<'_>, list: Value<'_>) -> Truth {
+    let nulls = match list {
+        Value::Json(Json::Array(items)) => items.contains(&Json::Null),
+        _ => false,
+    };
+    if !nulls {
+        return member(value, list);
+    }
+    match (value, member(value, list)) {
+        (Value::Null, _) | (_, Truth::False | Truth::Indeterminate) => Truth::Indeterminate,
+        (_, Truth::True) => Truth::True,
+    }
+}
+
+/// What an operand stands for. A reference to null stands for nothing.
+pub(super) fn operand_value<'v, S: Scope>(operand: &'v Operand, scope: &'v S) -> Value<'v> {
+    match operand {
+        Operand::Literal(literal) => literal.into(),
+        Operand::Fact(fact) => match scope.fact(fact) {
+            Value::Null => Value::Missing,
+            value => value,
+        },
+    }
+}
+
+/// Disjunction; the first true ends it.
+pub(super) fn any(truths: impl IntoIterator<Item = Truth>) -> Truth {
+    let mut result = Truth::False;
+    for truth in truths {
+        result = result.or(truth);
+        if result == Truth::True {
+            break;
+        }
+    }
+    result
+}
+
+/// Conjunction; the first false ends it.
+pub(super) fn all(truths: impl IntoIterator<Item = Truth>) -> Truth {
+    !any(truths.into_iter().map(|truth| !truth))
+}
+
+/// The text of a value that is one, typed or not.
+pub(super) fn text(value: Value<'_>) -> Option<&str> {
+    match value {
+        Value::Text(text) | Value::Wire(text) => Some(text),
+        Value::Missing
+        | Value::Unreadable
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Texts(_)
+        | Value::Json(_) => None,
+    }
+}
