@@ -32,7 +32,7 @@ use crate::audit::record::{self, Early, Stages};
 use crate::config::Route;
 use crate::metrics::{self, RouteMetrics};
 use crate::policy::normalise;
-use crate::policy::{BodyPlan, Canonical, Considered, Fault, Permit, Reason, Shadow, Verdict};
+use crate::policy::{Canonical, Considered, Fault, Permit, Reason, Shadow, Verdict};
 
 /// A request under way.
 pub struct Exchange {
@@ -172,15 +172,7 @@ impl Exchange {
     }
 
     /// The body, if a candidate judges it.
-    pub async fn inspect(
-        &mut self,
-        candidates: &Considered<'_>,
-        judged: &Judged,
-    ) -> Result<Content, Refusal> {
-        let wanted = match candidates.body_plan() {
-            BodyPlan::Leave => false,
-            BodyPlan::Json(_) | BodyPlan::Form(_) => true,
-        };
+    pub async fn inspect(&mut self, wanted: bool, judged: &Judged) -> Result<Content, Refusal> {
         let Some(body) = self.body.take() else {
             return Ok(Content::Absent);
         };

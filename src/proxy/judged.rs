@@ -9,8 +9,8 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::policy::{
-    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet, Principal,
-    Verdict,
+    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet,
+    Principal, Verdict,
 };
 
 /// A request as it is judged, but for its body.
@@ -85,7 +85,7 @@ impl Content {
             }
             (BodyPlan::Leave, _) | (_, Content::Absent | Content::Left | Content::Fault(_)) => None,
         };
-        let asked = !matches!(candidates.body_plan(), BodyPlan::Leave);
+        let asked = candidates.body_plan().wants();
         let body = match (&fields, self) {
             (Some(Ok(fields)), _) => Body::Fields(fields),
             (Some(Err(fault)), _) | (None, Content::Fault(fault)) => Body::Fault(*fault),

@@ -30,7 +30,7 @@ use crate::policy::{Fault, Permit, PolicySet, Reason};
 pub struct Outcome {
     open: Option<OpenOutcome>,
     worker: Arc<Worker>,
-    connection: Arc<Connection>,
+    _connection: Arc<Connection>,
     route: RouteMetrics,
     sent: Option<Arc<BodyState>>,
 }
@@ -138,9 +138,8 @@ impl Exchange {
         let depth = self.live.snapshot.config.limits.json_depth;
         let held = judged.clone();
         let kept = content.clone();
-        let holds = Box::new(move |policies: &PolicySet, now| {
-            held.holds(policies, &kept, depth, now)
-        });
+        let holds =
+            Box::new(move |policies: &PolicySet, now| held.holds(policies, &kept, depth, now));
         let ticket = self.worker.streams.register(holds);
         // Whoever changes policies asks the registered ones after the change: so this look comes after registering.
         if self.worker.shared.generation() == self.live.snapshot.generation {
@@ -160,7 +159,7 @@ impl Outcome {
         Outcome {
             open: Some(audit.open_outcome(exchange.id, exchange.started)),
             worker: exchange.worker.clone(),
-            connection: exchange.connection.clone(),
+            _connection: exchange.connection.clone(),
             route: exchange.metrics().clone(),
             sent: None,
         }

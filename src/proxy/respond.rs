@@ -413,12 +413,18 @@ mod tests {
             assert_eq!(body["next_action"], next, "{reason}");
             assert_eq!(body.get("fields"), None);
             assert_eq!(response.headers()["cache-control"], "no-store");
-            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
             assert_eq!(
                 response.headers().contains_key("www-authenticate"),
                 status == 401
             );
-            assert_eq!(response.headers().contains_key("retry-after"), status == 503);
+            assert_eq!(
+                response.headers().contains_key("retry-after"),
+                status == 503
+            );
         }
     }
 
@@ -469,7 +475,10 @@ mod tests {
         assert_eq!(body["error"]["data"]["reason"], "forbidden");
 
         let (response, body) = answer(&Refusal::of(Reason::Unavailable), Some(call));
-        assert_eq!((response.status().as_u16(), &body["id"]), (503, &json!("a1")));
+        assert_eq!(
+            (response.status().as_u16(), &body["id"]),
+            (503, &json!("a1"))
+        );
         let (response, _) = answer(&Refusal::of(Reason::NoCredentials), Some(call));
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key("www-authenticate"));
@@ -477,7 +486,10 @@ mod tests {
 
     #[test]
     fn what_is_no_call_gets_a_problem() {
-        let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"m"}}"#, "x".repeat(300));
+        let long = format!(
+            r#"{{"jsonrpc":"2.0","id":"{}","method":"m"}}"#,
+            "x".repeat(300)
+        );
         let bodies: &[&[u8]] = &[
             br#"{"jsonrpc":"2.0","method":"notify"}"#,
             br#"{"jsonrpc":"1.0","id":1,"method":"m"}"#,
@@ -494,7 +506,10 @@ mod tests {
         }
         let call = br#"{"jsonrpc":"2.0","id":1,"method":"m"}"#;
         let (response, body) = answer(&Refusal::from(Fault::JsonBom), Some(call));
-        assert_eq!((response.status().as_u16(), &body["detail"]), (400, &json!("json_bom")));
+        assert_eq!(
+            (response.status().as_u16(), &body["detail"]),
+            (400, &json!("json_bom"))
+        );
     }
 
     #[test]
