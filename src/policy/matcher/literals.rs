@@ -165,9 +165,10 @@ impl Reader<'_> {
         at: &At<'_>,
         mut read: impl FnMut(&mut Self, &At<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let items = match &at.node.value {
-            Yaml::List(_) => self.items(at)?,
-            _ => vec![*at],
+        let items = if matches!(at.node.value, Yaml::List(_)) {
+            self.items(at)?
+        } else {
+            vec![*at]
         };
         let read: Vec<_> = items.iter().map(|item| read(self, item)).collect();
         read.into_iter().collect()
