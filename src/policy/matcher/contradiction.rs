@@ -32,11 +32,12 @@ fn of_types(ops: &[Op], domain: &Domain) -> Option<String> {
         let taken = domain.taken_by(op);
         if (taken & domain.types).is_empty() {
             let of_text = !(domain.types & Types::TEXT).is_empty();
-            let quoting = if of_text && matches!(op, Op::Eq(_) | Op::In(_)) {
-                "; quote the literal to compare texts"
-            } else {
-                ""
-            };
+            let quoting =
+                if of_text && matches!(op, Op::Eq(_) | Op::Ne(_) | Op::In(_) | Op::NotIn(_)) {
+                    "; quote the literal to compare texts"
+                } else {
+                    ""
+                };
             return Some(format!(
                 "can never hold: `{}` takes {taken} here, but {} is {}{quoting}",
                 op.name(),

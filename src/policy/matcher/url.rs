@@ -275,6 +275,8 @@ impl Write for Text {
 mod tests {
     use std::path::PathBuf;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> Option<String> {
@@ -286,6 +288,21 @@ mod tests {
         };
         let (host, port) = (url.host.as_str(), url.port.unwrap_or("-"));
         Some(format!("{} {host} {port} {path}", url.scheme))
+    }
+
+    proptest! {
+        /// Whatever is read has the host that its bytes show: lower-cased, between `//` and what ends an authority.
+        #[test]
+        fn a_host_is_what_stands_there(text in "(https?|WS|spiffe|x)://[a-zA-Z0-9.:@\\\\\\[\\]%#?/ -]{0,24}") {
+            if let Some(url) = Url::parse(&text) {
+                let shown = text.split("//").nth(1).unwrap().split(['/', '?', '#']).next().unwrap();
+                let host = url.host.as_str();
+                let port = url.port.map_or(String::new(), |port| format!(":{port}"));
+                let shown = shown.to_lowercase();
+                let v6 = shown.starts_with('[');
+                prop_assert!(v6 || shown == host || shown == format!("{host}{port}"), "{} has {}", text, host);
+            }
+        }
     }
 
     #[test]
