@@ -29,21 +29,14 @@ struct Cli {
 enum Command {
     /// Run the proxy.
     Serve(serve::Args),
-    /// Run gateway, issuer and sample upstream in one process, with ready-made calls.
-    Demo(DemoArgs),
+    /// Run the whole journey on loopback: sample API, issuer, gateway, and ready-made calls.
+    Demo(demo::Args),
     /// Load a configuration or policies, and tell every problem.
     Check(check::Args),
     /// Run the cases that stand beside policies.
     Test(test::Args),
     /// Print the JSON Schema of a file, for editors.
     Schema(schema::Args),
-}
-
-#[derive(Debug, clap::Args)]
-struct DemoArgs {
-    /// Make the calls, tell whether each ended as it should, and end.
-    #[arg(long)]
-    once: bool,
 }
 
 /// How a command ended.
@@ -88,7 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             drop(out);
             return serve::run(&args).into();
         }
-        Command::Demo(args) => play(&args, &mut out),
+        Command::Demo(args) => demo::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
         Command::Schema(args) => schema::run(&args, &mut out),
@@ -101,23 +94,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             complain(&format!("can't write: {error}"));
             Exit::Usage.into()
         }
-    }
-}
-
-fn play(args: &DemoArgs, out: &mut impl Write) -> io::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    match runtime.block_on(demo::run(args.once, out)) {
-        Ok(true) => Ok(Exit::Fine),
-        Ok(false) => Ok(Exit::Found),
-        Err(error) => match error.downcast::<io::Error>() {
-            Ok(error) => Err(error),
-            Err(error) => {
-                complain(&format!("{error:#}"));
-                Ok(Exit::Found)
-            }
-        },
     }
 }
 

@@ -6,7 +6,7 @@
 mod issuer;
 mod world;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use http_body_util::Full;
 use jiff::{SignedDuration, Timestamp};
 
 use self::issuer::{AUDIENCE, ISSUER, Issuer};
+use super::Exit;
 use crate::app::{App, Running};
 use crate::audit::read::{Record, describe};
 use crate::config::Config;
@@ -79,8 +80,33 @@ const CALLS: [Call; 4] = [
     },
 ];
 
-/// Runs the demo until it is asked to stop; with `once`, makes the calls and tells whether all ended as they should.
-pub async fn run(once: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
+/// `portcullis demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Make the calls, tell how they ended, and end; exit 0 only if each ended as it should.
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs the demo: until it is asked to stop or, with `--once`, to the end of its calls.
+pub fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match runtime.block_on(play(args.once, out)) {
+        Ok(true) => Ok(Exit::Fine),
+        Ok(false) => Ok(Exit::Found),
+        Err(error) => match error.downcast::<io::Error>() {
+            Ok(error) => Err(error),
+            Err(error) => {
+                super::complain(&format!("the demo can't go on: {error:#}"));
+                Ok(Exit::Found)
+            }
+        },
+    }
+}
+
+async fn play(once: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
     let folder = Folder::new()?;
     let issuer = Issuer::new()?;
     let running = start(&folder.0, &issuer).await?;
@@ -168,7 +194,7 @@ workers: 1
     )
 }
 
-fn introduce(out: &mut dyn Write, running: &Running, gateway: SocketAddr) -> std::io::Result<()> {
+fn introduce(out: &mut dyn Write, running: &Running, gateway: SocketAddr) -> io::Result<()> {
     writeln!(
         out,
         "This little world, all on loopback and gone when it ends:"
@@ -205,7 +231,7 @@ fn introduce(out: &mut dyn Write, running: &Running, gateway: SocketAddr) -> std
     writeln!(out)
 }
 
-fn print_calls(out: &mut dyn Write, gateway: SocketAddr, tokens: &Tokens) -> std::io::Result<()> {
+fn print_calls(out: &mut dyn Write, gateway: SocketAddr, tokens: &Tokens) -> io::Result<()> {
     writeln!(out, "Try these in another terminal:\n")?;
     for call in &CALLS {
         writeln!(out, "# {}: {}", call.title, call.why)?;

@@ -80,8 +80,6 @@ async fn a_shutdown_lets_requests_end() {
     let mut gateway = Gateway::start().await;
     assert_eq!(gateway.admin("/readyz").await.0, 200);
     let waiting = gateway.call(request(Method::GET, "/slow", ""));
-    let running = gateway.running.as_ref().unwrap();
-    let _ = running;
     let reached = gateway.upstream.reached.clone();
     let release = gateway.upstream.release.clone();
     let answered = async {
