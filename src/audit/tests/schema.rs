@@ -24,7 +24,7 @@ fn full<'a>(principal: &'a policy::Principal, policies: &'a [Arc<str>]) -> Decis
             template: Some("/accounts/{account}".into()),
             query: QueryNames::of(Some("a=1&b&&c[x]=%20&=v")),
             body_sha256: Some(Sha256([0xab; 32])),
-            fields: vec!["body/branch".to_owned()].into(),
+            fields: vec!["body/branch".into()].into(),
         },
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
         stages_us: Stages {
@@ -96,7 +96,7 @@ fn what_is_written_is_read_back() {
     let policies = [Arc::from("p.one")];
     let shadow = [policy::Shadow {
         policy: "p.shadow".into(),
-        permits: true,
+        effect: policy::Effect::Permit,
     }];
     let mut decision = full(&principal, &policies);
     decision.shadow = shadow.as_slice().into();

@@ -124,9 +124,8 @@ async fn headers_are_the_clients_then_the_routes_then_the_permits_then_ours() {
         (HeaderName::from_static("x-tier"), secret("route")),
         (HeaderName::from_static("content-length"), secret("99")),
     ];
-    let mut permit = Permit::for_tests(None);
-    permit.named_headers = vec![HeaderName::from_static("x-named")];
-    permit.set_headers = vec![
+    let named = vec![HeaderName::from_static("x-named")];
+    let set = vec![
         (
             HeaderName::from_static("x-tier"),
             HeaderValue::from_static("permit"),
@@ -136,6 +135,7 @@ async fn headers_are_the_clients_then_the_routes_then_the_permits_then_ours() {
             HeaderValue::from_static("6.6.6.6"),
         ),
     ];
+    let permit = Permit::for_tests(None).with_headers(set, named);
     let request = Canonical::new("GET", "api.test:8443", "/", None).unwrap();
     let incoming = headers(&[
         ("host", "API.test:8443"),
