@@ -31,7 +31,7 @@ pub struct Cases {
     pub principals: BTreeMap<String, Principal>,
     /// The cases, in the order written.
     pub cases: Vec<Case>,
-    /// What the route would let stand in a path (`opaque` of a route in the configuration).
+    /// What the route would let stand in a path (`allow` of a route in the configuration).
     pub opaque: Opaque,
 }
 

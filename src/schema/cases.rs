@@ -12,6 +12,11 @@ pub fn cases() -> Value {
         json!({
             "version": { "const": 1, "description": "The version of this format: 1." },
             "now": about(moment(), "The moment for which requests are judged."),
+            "allow": {
+                "type": "array",
+                "items": { "enum": ["encoded_slash", "semicolon", "encoded_percent", "empty_segments"] },
+                "description": "What the route would let stand in paths: its `allow`.",
+            },
             "principals": {
                 "type": "object",
                 "description": "Who asks, by name.",

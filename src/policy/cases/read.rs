@@ -24,7 +24,7 @@ pub(super) fn cases(file: Arc<str>, text: &str) -> Result<Cases, Vec<Problem>> {
 
 fn document(file: Arc<str>, at: &At<'_>, problems: &mut Problems) -> Option<Cases> {
     let fields = at.fields(
-        &["version", "now", "opaque", "principals", "cases"],
+        &["version", "now", "allow", "principals", "cases"],
         problems,
     )?;
     if let Some(version) = fields.required("version", problems) {
@@ -34,7 +34,7 @@ fn document(file: Arc<str>, at: &At<'_>, problems: &mut Problems) -> Option<Case
         .optional("now")
         .and_then(|at| timestamp(&at, problems));
     let mut opaque = Opaque::default();
-    if let Some(at) = fields.optional("opaque") {
+    if let Some(at) = fields.optional("allow") {
         for item in at.items(problems) {
             let Some(word) = item.text(problems) else {
                 continue;

@@ -1,0 +1,90 @@
+//! Bodies: judged ones go byte for byte, others are streamed and never held.
+
+use std::io::Write;
+
+use http::Method;
+
+use crate::harness::{Gateway, POLICIES, of_kind, request};
+
+#[tokio::test]
+async fn a_judged_body_goes_byte_for_byte() {
+    let gateway = Gateway::start().await;
+    let body = "{ \"name\" : \"ok\\u0021\" }\n";
+    assert_eq!(
+        gateway
+            .call(request(Method::POST, "/items", body))
+            .await
+            .status,
+        200
+    );
+    let seen = gateway.upstream.only();
+    assert_eq!(seen.body, body);
+    assert_eq!(seen.headers["content-length"], body.len().to_string());
+}
+
+#[tokio::test]
+async fn a_gzip_body_is_judged_and_forwarded_decoded() {
+    let gateway = Gateway::start().await;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(br#"{"name":"ok"}"#).unwrap();
+    let mut asked = request(Method::POST, "/items", encoder.finish().unwrap());
+    asked
+        .headers_mut()
+        .insert("content-encoding", "gzip".parse().unwrap());
+    assert_eq!(gateway.call(asked).await.status, 200);
+    let seen = gateway.upstream.only();
+    assert_eq!(seen.body, r#"{"name":"ok"}"#);
+    assert!(!seen.headers.contains_key("content-encoding"));
+
+    let mut asked = request(Method::POST, "/items", "xx");
+    asked
+        .headers_mut()
+        .insert("content-encoding", "br".parse().unwrap());
+    assert_eq!(
+        gateway.call(asked).await.reason(),
+        (415, "unsupported_body".into())
+    );
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let more = "limits: { judged_body: 1KiB, body: 4KiB }";
+    let mut gateway = Gateway::with(POLICIES, more).await;
+    let large = format!(r#"{{"name":"ok{}"}}"#, "x".repeat(2000));
+    let answer = gateway
+        .call(request(Method::POST, "/items", large.clone()))
+        .await;
+    assert_eq!(answer.reason(), (413, "body_too_large".into()));
+    let chunked = format!(
+        "POST /items HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+        crate::harness::token("agent/7"),
+        large.len(),
+    );
+    let answer = gateway.raw(chunked.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(gateway.upstream.count(), 0);
+    let answer = gateway.call(request(Method::PUT, "/files/f", large)).await;
+    assert_eq!(answer.status, 200, "not judged, within limits.body");
+    let answer = gateway
+        .call(request(Method::PUT, "/files/f", vec![b'x'; 5000]))
+        .await;
+    assert_eq!(answer.reason(), (413, "body_too_large".into()));
+    let records = gateway.stop().await;
+    let decisions = of_kind(&records, "decision");
+    let permits = decisions
+        .iter()
+        .filter(|d| d["decision"] == "permit")
+        .count();
+    assert_eq!((permits, of_kind(&records, "outcome").len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_large_body_that_nobody_judges_is_streamed() {
+    let gateway = Gateway::start().await;
+    let body = vec![7u8; 3 << 20];
+    let answer = gateway
+        .call(request(Method::PUT, "/files/big", body.clone()))
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(gateway.upstream.only().body, body);
+}

@@ -1,0 +1,113 @@
+//! Reload and shutdown: atomic, recorded, and nothing is lost.
+
+use http::Method;
+
+use crate::harness::{Gateway, PATIENCE, POLICIES, of_kind, request};
+
+#[tokio::test]
+async fn a_reload_changes_all_or_nothing() {
+    let mut gateway = Gateway::start().await;
+    let digest = gateway.admin("/policies").await.1;
+    assert_eq!(gateway.get("/items/1").await.status, 200);
+
+    std::fs::write(
+        gateway.file("policy.yaml"),
+        "version: 1\npolicies: [{ id: x, nonsense: 1 }]\n",
+    )
+    .unwrap();
+    gateway.running().reload().await.unwrap_err();
+    assert_eq!(gateway.get("/items/1").await.status, 200);
+    assert_eq!(gateway.admin("/policies").await.1, digest);
+
+    std::fs::write(
+        gateway.file("policy.yaml"),
+        POLICIES.replace("GET /items/{item}", "GET /things/{item}"),
+    )
+    .unwrap();
+    gateway.running().reload().await.unwrap();
+    assert_eq!(
+        gateway.get("/items/1").await.reason(),
+        (403, "no_policy".into())
+    );
+    assert_eq!(gateway.get("/things/1").await.status, 200);
+    assert_ne!(gateway.admin("/policies").await.1, digest);
+
+    let records = gateway.stop().await;
+    let reloads: Vec<_> = of_kind(&records, "event")
+        .into_iter()
+        .filter(|event| event["event"] == "reload")
+        .map(|event| event["ok"].as_bool().unwrap())
+        .collect();
+    assert_eq!(reloads, [false, true]);
+}
+
+#[tokio::test]
+async fn what_takes_a_restart_is_refused() {
+    let gateway = Gateway::start().await;
+    let path = gateway.file("portcullis.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("workers: 2", "workers: 1")).unwrap();
+    let error = gateway.running().reload().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`workers` can't change without a restart"
+    );
+}
+
+#[tokio::test]
+async fn a_request_under_way_that_no_longer_holds_is_cut() {
+    let mut gateway = Gateway::start().await;
+    let waiting = gateway.get("/slow");
+    let change = async {
+        gateway.upstream.reached.notified().await;
+        let without = POLICIES.replace("do: \"GET /slow\"", "do: \"GET /fast\"");
+        std::fs::write(gateway.file("policy.yaml"), without).unwrap();
+        gateway.running().reload().await.unwrap();
+    };
+    let both = async { tokio::join!(waiting, change) };
+    let (answer, ()) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+    assert_eq!(answer.reason(), (403, "revoked".into()));
+    let records = gateway.stop().await;
+    let outcome = of_kind(&records, "outcome")[0];
+    assert_eq!(
+        (&outcome["end"], &outcome["status"]),
+        (&"cut".into(), &403.into())
+    );
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_requests_end() {
+    let mut gateway = Gateway::start().await;
+    assert_eq!(gateway.admin("/readyz").await.0, 200);
+    let waiting = gateway.call(request(Method::GET, "/slow", ""));
+    let reached = gateway.upstream.reached.clone();
+    let release = gateway.upstream.release.clone();
+    let answered = async {
+        let answer = waiting.await;
+        answer.status.as_u16()
+    };
+    let (status, ()) = tokio::join!(answered, async {
+        reached.notified().await;
+        release.notify_one();
+    });
+    assert_eq!(status, 200);
+    let records = gateway.stop().await;
+    assert_eq!(of_kind(&records, "outcome")[0]["end"], "complete");
+    assert_eq!(records.last().unwrap()["event"], "stop");
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_what_does_not_end() {
+    let mut gateway = Gateway::with(POLICIES, "timeouts: { shutdown: 50ms }").await;
+    let running = gateway.running.take().unwrap();
+    let waiting = gateway.get("/slow");
+    let reached = gateway.upstream.reached.clone();
+    let (answer, ()) = tokio::join!(waiting, async {
+        reached.notified().await;
+        running.shutdown().await;
+    });
+    assert_eq!(answer.reason(), (503, "unavailable".into()));
+    let records = gateway.records();
+    assert_eq!(of_kind(&records, "outcome")[0]["end"], "aborted");
+    assert_eq!(records.last().unwrap()["event"], "stop");
+}
