@@ -315,17 +315,26 @@ impl Permit {
 
     /// A permit that nothing decided, to test what takes one.
     #[cfg(test)]
-    pub(crate) fn for_tests(
-        policy: &str,
-        set_headers: Vec<(HeaderName, HeaderValue)>,
-        named_headers: Vec<HeaderName>,
-        until: Option<Timestamp>,
+    pub(crate) fn for_tests(until: Option<Timestamp>) -> Permit {
+        Permit {
+            policy: "tests".into(),
+            set_headers: Vec::new(),
+            named_headers: Box::default(),
+            until,
+        }
+    }
+
+    /// The same, with obligations and named headers.
+    #[cfg(test)]
+    pub(crate) fn with_headers(
+        self,
+        set: Vec<(HeaderName, HeaderValue)>,
+        named: Vec<HeaderName>,
     ) -> Permit {
         Permit {
-            policy: policy.into(),
-            set_headers,
-            named_headers: named_headers.into(),
-            until,
+            set_headers: set,
+            named_headers: named.into(),
+            ..self
         }
     }
 }

@@ -314,18 +314,14 @@ impl<'c> Candidate<'c> {
             }
         }
         if let (BodyRule::Judged(judged), Sight::Fields(fields)) = (&self.policy.body, sight)
-            && let Some(pointer) = judged.only.and_then(|only| fields.unexpected(only))
+            && judged
+                .only
+                .is_some_and(|only| fields.unexpected(only).is_some())
         {
-            visit(&format!("body{pointer}"));
+            visit("body"); // not which key: that text is the caller's
         }
-        if let (QueryRule::Only(names), true) = (&self.policy.query, self.head != Truth::True) {
-            for name in context
-                .query()
-                .names()
-                .filter(|name| !names.iter().any(|n| **n == **name))
-            {
-                visit(&format!("query/{name}"));
-            }
+        if query_closed(self.policy, context) != Truth::True {
+            visit("query");
         }
     }
 }

@@ -140,6 +140,7 @@ async fn headers_are_the_clients_then_the_routes_then_the_permits_then_ours() {
             HeaderValue::from_static("6.6.6.6"),
         ),
     ];
+    let permit = Permit::for_tests(None).with_headers(set, named);
     let request = Canonical::new("GET", "api.test:8443", "/", None).unwrap();
     let incoming = headers(&[
         ("host", "API.test:8443"),
