@@ -234,12 +234,13 @@ fn url(text: &str) -> Result<Uri, &'static str> {
 
 /// RFC 7518, section 3.2: at least as long as the hash.
 fn least_secret(algorithm: &Algorithm) -> usize {
-    match algorithm {
-        Algorithm::HS256 => 32,
-        Algorithm::HS384 => 48,
-        Algorithm::HS512 => 64,
-        _ => 0,
-    }
+    let lengths = [
+        (Algorithm::HS256, 32),
+        (Algorithm::HS384, 48),
+        (Algorithm::HS512, 64),
+    ];
+    let found = lengths.iter().find(|(other, _)| other == algorithm);
+    found.map_or(0, |(_, least)| *least)
 }
 
 fn types(reader: &Reader<'_>, cx: &mut Loader<'_>) -> Vec<Box<str>> {
