@@ -1,6 +1,11 @@
 //! The configuration: what is refused and in which words, that defaults are as documented, and that no
 //! secret is ever shown.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which the lint takes for other code"
+)]
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
