@@ -104,7 +104,7 @@ fn addresses(at: &At<'_>, cx: &mut Loader<'_>) -> Vec<Uri> {
                 continue;
             }
         };
-        if addresses.contains(&uri) {
+        if addresses.iter().any(|other| same_server(other, &uri)) {
             cx.problem(item, "this address stands here twice");
         } else if addresses
             .first()
@@ -118,6 +118,15 @@ fn addresses(at: &At<'_>, cx: &mut Loader<'_>) -> Vec<Uri> {
         addresses.push(uri);
     }
     addresses
+}
+
+/// Whether two URLs lead to one server; the scheme's port may be written or not.
+fn same_server(a: &Uri, b: &Uri) -> bool {
+    let port = |uri: &Uri| match uri.scheme_str() {
+        Some("https") => uri.port_u16().unwrap_or(443),
+        _ => uri.port_u16().unwrap_or(80),
+    };
+    a.host() == b.host() && port(a) == port(b)
 }
 
 /// A server's address: scheme, host and port, nothing else. Messages don't quote it, for it may hold a password.
@@ -146,7 +155,7 @@ pub(super) fn url(text: &str) -> Result<Uri, &'static str> {
     }
     let host = authority.host();
     let port = authority.as_str().get(host.len()..).unwrap_or_default();
-    if !port.is_empty() && !authority.port_u16().is_some_and(|port| port != 0) {
+    if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
         return Err("expected a port from 1 to 65535");
     }
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));

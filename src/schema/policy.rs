@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DIALECT, DURATION, about, closed, one_or_many};
+use super::{DIALECT, DURATION, about, closed, one_or_many, set};
 
 /// The schema of a policy file.
 pub fn policy() -> Value {
@@ -18,18 +18,22 @@ pub fn policy() -> Value {
         }),
         &["version", "policies"],
     );
-    root["$schema"] = DIALECT.into();
-    root["title"] = "Portcullis policies".into();
-    root["$defs"] = json!({
-        "policy": one_policy(),
-        "matcher": matcher(),
-        "operators": operators(),
-        "shape": shape(),
-        "scalar": { "type": ["string", "number", "boolean", "null"] },
-        "operand": { "description": "A literal, or `$section/pointer` for another fact; `$$` escapes a dollar." },
-        "pointer": { "type": "string", "pattern": "^(/([^~/]|~[01])*)*$", "description": "A JSON Pointer (RFC 6901)." },
-        "pointers": { "type": "array", "items": { "$ref": "#/$defs/pointer" } },
-    });
+    set(&mut root, "$schema", DIALECT);
+    set(&mut root, "title", "Portcullis policies");
+    set(
+        &mut root,
+        "$defs",
+        json!({
+            "policy": one_policy(),
+            "matcher": matcher(),
+            "operators": operators(),
+            "shape": shape(),
+            "scalar": { "type": ["string", "number", "boolean", "null"] },
+            "operand": { "description": "A literal, or `$section/pointer` for another fact; `$$` escapes a dollar." },
+            "pointer": { "type": "string", "pattern": "^(/([^~/]|~[01])*)*$", "description": "A JSON Pointer (RFC 6901)." },
+            "pointers": { "type": "array", "items": { "$ref": "#/$defs/pointer" } },
+        }),
+    );
     root
 }
 
@@ -60,10 +64,13 @@ fn one_policy() -> Value {
         &["id", "do"],
     );
     // What belongs to one effect only.
-    schema["if"] =
+    let forbids =
         json!({ "properties": { "effect": { "const": "forbid" } }, "required": ["effect"] });
-    schema["then"] = json!({ "properties": { "needs": false, "limits": false, "then": false } });
-    schema["else"] = json!({ "required": ["who"], "properties": { "unless": false } });
+    let on_forbid = json!({ "properties": { "needs": false, "limits": false, "then": false } });
+    let on_permit = json!({ "properties": { "who": true, "unless": false }, "required": ["who"] });
+    set(&mut schema, "if", forbids);
+    set(&mut schema, "then", on_forbid);
+    set(&mut schema, "else", on_permit);
     schema
 }
 
@@ -184,7 +191,11 @@ fn limit() -> Value {
         }),
         &["max", "per"],
     );
-    schema["oneOf"] = json!([{ "required": ["count"] }, { "required": ["distinct"] }]);
+    set(
+        &mut schema,
+        "oneOf",
+        json!([{ "required": ["count"] }, { "required": ["distinct"] }]),
+    );
     schema
 }
 
@@ -260,7 +271,7 @@ fn operators() -> Value {
         }),
         &[],
     );
-    schema["minProperties"] = 1.into();
+    set(&mut schema, "minProperties", 1);
     schema
 }
 
