@@ -88,7 +88,7 @@ async fn what_was_judged_is_what_is_sent() {
         };
         let request = Canonical::new("DELETE", "api.test", path, query).unwrap();
         let (route, headers) = (route(), headers(&[("host", "api.test")]));
-        let permit = Permit::for_tests("p", Vec::new(), Vec::new(), None);
+        let permit = Permit::for_tests(None);
         let sent = forward(permit, outbound(&route, &request, &headers), &upstream).await;
         assert_eq!(sent.unwrap().response.status(), 204);
         let head = heads.recv().await.unwrap();
@@ -101,12 +101,7 @@ async fn what_was_judged_is_what_is_sent() {
     if let Ok(request) = Canonical::new("GET", "api.test", "/a", Some("b#c")) {
         let (route, headers) = (route(), HeaderMap::new());
         let outbound = outbound(&route, &request, &headers);
-        let sent = forward(
-            Permit::for_tests("p", Vec::new(), Vec::new(), None),
-            outbound,
-            &upstream,
-        )
-        .await;
+        let sent = forward(Permit::for_tests(None), outbound, &upstream).await;
         let error = sent.unwrap_err();
         assert!(matches!(error, UpstreamError::Unsendable(_)), "{error}");
         assert!(!error.written());
@@ -158,7 +153,6 @@ async fn headers_are_the_clients_then_the_routes_then_the_permits_then_ours() {
         injected: &injected,
         ..outbound(&route, &request, &incoming)
     };
-    let permit = Permit::for_tests("p", set, named, None);
     forward(permit, outbound, &upstream).await.unwrap();
     let head = heads.recv().await.unwrap();
     let mut lines: Vec<_> = head.trim_end().lines().skip(1).collect();
@@ -238,13 +232,9 @@ async fn addresses_hosts_and_lengths_in_their_forms() {
             tls: false,
             ..outbound(&route, &request, &headers)
         };
-        forward(
-            Permit::for_tests("p", Vec::new(), Vec::new(), None),
-            outbound,
-            &upstream,
-        )
-        .await
-        .unwrap();
+        forward(Permit::for_tests(None), outbound, &upstream)
+            .await
+            .unwrap();
         let head = heads.recv().await.unwrap();
         assert!(head.contains(present), "{present} in {head}");
         assert!(!head.contains(absent), "{absent} not in {head}");
@@ -254,7 +244,7 @@ async fn addresses_hosts_and_lengths_in_their_forms() {
     let request = Canonical::new("GET", "api.test", "/", None).unwrap();
     let headers = headers(&[("host", "api.test")]);
     forward(
-        Permit::for_tests("p", Vec::new(), Vec::new(), None),
+        Permit::for_tests(None),
         outbound(&route, &request, &headers),
         &upstream,
     )
@@ -281,7 +271,7 @@ async fn http2_says_the_host_in_its_pseudo_header() {
     let (route, headers) = (route(), headers(&[("host", "api.test:81")]));
     let request = Canonical::new("GET", "api.test:81", "/a%2Fb", Some("c")).unwrap();
     let sent = forward(
-        Permit::for_tests("p", Vec::new(), Vec::new(), None),
+        Permit::for_tests(None),
         outbound(&route, &request, &headers),
         &upstream,
     )
@@ -292,13 +282,9 @@ async fn http2_says_the_host_in_its_pseudo_header() {
         websocket: true,
         ..outbound(&route, &request, &headers)
     };
-    let error = forward(
-        Permit::for_tests("p", Vec::new(), Vec::new(), None),
-        handshake,
-        &upstream,
-    )
-    .await
-    .unwrap_err();
+    let error = forward(Permit::for_tests(None), handshake, &upstream)
+        .await
+        .unwrap_err();
     assert!(matches!(error, UpstreamError::Unsendable(_)), "{error}");
 }
 
@@ -332,7 +318,7 @@ async fn neither_the_permit_nor_the_routes_patience_is_outlived() {
         let request = Canonical::new("GET", "api.test", "/", None).unwrap();
         let headers = HeaderMap::new();
         let sent = forward(
-            Permit::for_tests("p", Vec::new(), Vec::new(), until),
+            Permit::for_tests(until),
             outbound(&route, &request, &headers),
             &upstream,
         );
@@ -357,7 +343,7 @@ async fn a_101_that_nobody_asked_for_is_refused() {
     let (route, headers) = (route(), HeaderMap::new());
     let request = Canonical::new("GET", "api.test", "/", None).unwrap();
     let sent = forward(
-        Permit::for_tests("p", Vec::new(), Vec::new(), None),
+        Permit::for_tests(None),
         outbound(&route, &request, &headers),
         &upstream,
     );
