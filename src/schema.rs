@@ -59,16 +59,16 @@ fn of_section(section: &Section) -> Value {
             .one_of
             .iter()
             .map(|key| json!({ "required": [key] }));
-        schema["oneOf"] = one_of.collect();
+        set(&mut schema, "oneOf", one_of.collect::<Value>());
     }
     schema
 }
 
 fn of_key(section: &Section, key: &Key) -> Value {
     let mut schema = of_kind(&key.kind);
-    schema["description"] = key.about.into();
+    set(&mut schema, "description", key.about);
     if let Some(default) = default_of(section, key) {
-        schema["default"] = to_json(default);
+        set(&mut schema, "default", to_json(default));
     }
     schema
 }
@@ -128,9 +128,16 @@ fn closed(about: &str, properties: Value, required: &[&str]) -> Value {
     })
 }
 
+/// Gives an object another member.
+fn set(schema: &mut Value, key: &str, value: impl Into<Value>) {
+    if let Some(members) = schema.as_object_mut() {
+        members.insert(key.to_owned(), value.into());
+    }
+}
+
 /// A schema with its sentence.
 fn about(mut schema: Value, text: &str) -> Value {
-    schema["description"] = text.into();
+    set(&mut schema, "description", text);
     schema
 }
 

@@ -1,6 +1,8 @@
 //! The configuration: what is refused and in which words, that defaults are as documented, and that no
 //! secret is ever shown.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 

@@ -79,7 +79,7 @@ fn route(
         .filter(|at| !at.is_word("keep"));
     Some(Route {
         name: name.into(),
-        host: host.map(Into::into),
+        host,
         path: path.into(),
         upstream: upstream(&reader, upstreams, cx).unwrap_or(usize::MAX),
         set_headers,

@@ -146,7 +146,7 @@ pub(super) fn url(text: &str) -> Result<Uri, &'static str> {
     }
     let host = authority.host();
     let port = authority.as_str().get(host.len()..).unwrap_or_default();
-    if !port.is_empty() && !authority.port_u16().is_some_and(|port| port != 0) {
+    if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
         return Err("expected a port from 1 to 65535");
     }
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));

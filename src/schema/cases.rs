@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DIALECT, about, closed};
+use super::{DIALECT, about, closed, set};
 use crate::policy::Reason;
 
 /// The schema of a cases file.
@@ -26,9 +26,13 @@ pub fn cases() -> Value {
         }),
         &["version", "cases"],
     );
-    root["$schema"] = DIALECT.into();
-    root["title"] = "Portcullis cases".into();
-    root["$defs"] = json!({ "principal": principal(), "case": case(), "request": request(), "expect": expect() });
+    set(&mut root, "$schema", DIALECT);
+    set(&mut root, "title", "Portcullis cases");
+    set(
+        &mut root,
+        "$defs",
+        json!({ "principal": principal(), "case": case(), "request": request(), "expect": expect() }),
+    );
     root
 }
 
@@ -87,7 +91,11 @@ fn request() -> Value {
         }),
         &["method", "path"],
     );
-    schema["not"] = json!({ "required": ["body", "raw_body"] });
+    set(
+        &mut schema,
+        "not",
+        json!({ "required": ["body", "raw_body"] }),
+    );
     schema
 }
 
@@ -102,6 +110,10 @@ fn expect() -> Value {
         }),
         &[],
     );
-    schema["oneOf"] = json!([{ "required": ["permit"] }, { "required": ["deny"] }]);
+    set(
+        &mut schema,
+        "oneOf",
+        json!([{ "required": ["permit"] }, { "required": ["deny"] }]),
+    );
     schema
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DIALECT, DURATION, about, closed, one_or_many};
+use super::{DIALECT, DURATION, about, closed, one_or_many, set};
 
 /// The schema of a policy file.
 pub fn policy() -> Value {
@@ -18,18 +18,22 @@ pub fn policy() -> Value {
         }),
         &["version", "policies"],
     );
-    root["$schema"] = DIALECT.into();
-    root["title"] = "Portcullis policies".into();
-    root["$defs"] = json!({
-        "policy": one_policy(),
-        "matcher": matcher(),
-        "operators": operators(),
-        "shape": shape(),
-        "scalar": { "type": ["string", "number", "boolean", "null"] },
-        "operand": { "description": "A literal, or `$section/pointer` for another fact; `$$` escapes a dollar." },
-        "pointer": { "type": "string", "pattern": "^(/([^~/]|~[01])*)*$", "description": "A JSON Pointer (RFC 6901)." },
-        "pointers": { "type": "array", "items": { "$ref": "#/$defs/pointer" } },
-    });
+    set(&mut root, "$schema", DIALECT);
+    set(&mut root, "title", "Portcullis policies");
+    set(
+        &mut root,
+        "$defs",
+        json!({
+            "policy": one_policy(),
+            "matcher": matcher(),
+            "operators": operators(),
+            "shape": shape(),
+            "scalar": { "type": ["string", "number", "boolean", "null"] },
+            "operand": { "description": "A literal, or `$section/pointer` for another fact; `$$` escapes a dollar." },
+            "pointer": { "type": "string", "pattern": "^(/([^~/]|~[01])*)*$", "description": "A JSON Pointer (RFC 6901)." },
+            "pointers": { "type": "array", "items": { "$ref": "#/$defs/pointer" } },
+        }),
+    );
     root
 }
 
@@ -60,10 +64,21 @@ fn one_policy() -> Value {
         &["id", "do"],
     );
     // What belongs to one effect only.
-    schema["if"] =
-        json!({ "properties": { "effect": { "const": "forbid" } }, "required": ["effect"] });
-    schema["then"] = json!({ "properties": { "needs": false, "limits": false, "then": false } });
-    schema["else"] = json!({ "required": ["who"], "properties": { "unless": false } });
+    set(
+        &mut schema,
+        "if",
+        json!({ "properties": { "effect": { "const": "forbid" } }, "required": ["effect"] }),
+    );
+    set(
+        &mut schema,
+        "then",
+        json!({ "properties": { "needs": false, "limits": false, "then": false } }),
+    );
+    set(
+        &mut schema,
+        "else",
+        json!({ "required": ["who"], "properties": { "who": true, "unless": false } }),
+    );
     schema
 }
 
@@ -184,7 +199,11 @@ fn limit() -> Value {
         }),
         &["max", "per"],
     );
-    schema["oneOf"] = json!([{ "required": ["count"] }, { "required": ["distinct"] }]);
+    set(
+        &mut schema,
+        "oneOf",
+        json!([{ "required": ["count"] }, { "required": ["distinct"] }]),
+    );
     schema
 }
 
@@ -260,7 +279,7 @@ fn operators() -> Value {
         }),
         &[],
     );
-    schema["minProperties"] = 1.into();
+    set(&mut schema, "minProperties", 1);
     schema
 }
 

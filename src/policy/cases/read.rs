@@ -569,11 +569,11 @@ cases:
             "c.yaml:4:20 cases[0].as: no principal `suport`; did you mean `support`?",
             "c.yaml:4:37 cases[0].request: the path has a query already; write it in one place",
             "c.yaml:4:79 cases[0].request.now: expected a moment such as 2026-11-21T09:00:00Z (RFC 3339)",
-            "c.yaml:4:117 cases[0].expect.detail: this goes with `deny`",
-            "c.yaml:5:24 cases[1].request: the key `now` is missing here and in the file: a case must not depend on the day it runs",
-            "c.yaml:5:66 cases[1].expect.deny: `no_polcy` is none; did you mean `no_policy`?",
-            "c.yaml:6:66 cases[2].request.raw_body: `body` and `raw_body` exclude each other",
-            "c.yaml:6:77 cases[2].request.client: expected an IP address",
+            "c.yaml:4:116 cases[0].expect.detail: this goes with `deny`",
+            "c.yaml:5:25 cases[1].request: the key `now` is missing here and in the file: a case must not depend on the day it runs",
+            "c.yaml:5:68 cases[1].expect.deny: `no_polcy` is none; did you mean `no_policy`?",
+            "c.yaml:6:68 cases[2].request.raw_body: `body` and `raw_body` exclude each other",
+            "c.yaml:6:79 cases[2].request.client: expected an IP address",
             "c.yaml:6:122 cases[2].expect: expected either `permit: <id>` or `deny: <reason>`",
         ];
         assert_eq!(problems, expected);
