@@ -24,11 +24,9 @@ pub fn config() -> Value {
         .map(|section| (section.name.to_owned(), of_section(section)))
         .collect();
     let mut root = of_section(&CONFIG);
-    if let Some(root) = root.as_object_mut() {
-        root.insert("$schema".to_owned(), DIALECT.into());
-        root.insert("title".to_owned(), "Portcullis configuration".into());
-        root.insert("$defs".to_owned(), defs.into());
-    }
+    set(&mut root, "$schema", DIALECT);
+    set(&mut root, "title", "Portcullis configuration");
+    set(&mut root, "$defs", defs);
     root
 }
 
@@ -117,6 +115,13 @@ fn one_or_many(item: &Value) -> Value {
     json!({ "anyOf": [item, { "type": "array", "items": item }] })
 }
 
+/// Puts a member into an object.
+fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value.into());
+    }
+}
+
 /// A closed mapping.
 fn closed(about: &str, properties: Value, required: &[&str]) -> Value {
     json!({
@@ -187,7 +192,7 @@ mod tests {
                 }
             }
             Value::Array(items) => items.iter().for_each(|item| check(item, root, at)),
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 

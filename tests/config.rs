@@ -1,17 +1,21 @@
 //! The configuration: what is refused and in which words, that defaults are as documented, and that no
 //! secret is ever shown.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which the lint takes for other code"
+)]
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use portcullis::config::raw::{CONFIG, Kind, SECTIONS, Section};
 use portcullis::config::{Config, Env};
 use portcullis::yaml::{Node, Problem, Problems, Yaml, parse};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SerialNumber, date_time_ymd,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
 
@@ -67,7 +71,7 @@ fn the_base_loads_and_lists_what_it_read() {
             "upstream.secret",
             "jwks.json",
             "shared.secret",
-            "policies/"
+            "policies"
         ]
     );
     let tls = config.listeners[0].tls.as_ref().unwrap();
@@ -142,7 +146,6 @@ fn no_secret_is_ever_shown() {
     for place in [
         "set_headers: ",
         "addresses: ",
-        "issuer: ",
         "certificate: ",
         "upstream_host: ",
     ] {
@@ -161,6 +164,79 @@ fn no_secret_is_ever_shown() {
             ),
         }
     }
+}
+
+/// The upstream of the base speaks to its listener: one handshake holds client verification and revocation.
+#[test]
+fn client_certificates_are_verified_and_revoked() {
+    let folder = Folder::new();
+    let handshake = |crl: &str, mode: &str, with_certificate: bool| {
+        let mut text = BASE.replace("crl: clients.crl", &format!("crl: {crl}, mode: {mode}"));
+        if !with_certificate {
+            text = text.replace(", certificate: server.pem, key: server.key }", " }");
+        }
+        let config = folder.load(&text).unwrap();
+        let server = config.listeners[0].tls.as_ref().unwrap().server.clone();
+        let client = config.upstreams[1].tls.as_ref().unwrap().client.clone();
+        shake(client, server)
+    };
+    for (crl, mode, with_certificate, expected) in [
+        ("clients.crl", "required", true, "Ok(true)"),
+        ("clients.crl", "optional", true, "Ok(true)"),
+        ("clients.crl", "optional", false, "Ok(false)"),
+        (
+            "clients.crl",
+            "required",
+            false,
+            "Err(NoCertificatesPresented)",
+        ),
+        (
+            "revoked.crl",
+            "required",
+            true,
+            "Err(InvalidCertificate(Revoked))",
+        ),
+        (
+            "revoked.crl",
+            "optional",
+            true,
+            "Err(InvalidCertificate(Revoked))",
+        ),
+        (
+            "old.crl",
+            "required",
+            true,
+            "Err(InvalidCertificate(ExpiredRevocationList",
+        ),
+    ] {
+        let found = format!("{:?}", handshake(crl, mode, with_certificate));
+        assert!(
+            found.starts_with(expected),
+            "{crl} {mode} {with_certificate}: {found}"
+        );
+    }
+}
+
+/// A handshake in memory; whether the server saw a client certificate.
+fn shake(
+    client: Arc<rustls::ClientConfig>,
+    server: Arc<rustls::ServerConfig>,
+) -> Result<bool, rustls::Error> {
+    let name = "localhost".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(client, name).unwrap();
+    let mut server = rustls::ServerConnection::new(server).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).unwrap();
+        server.read_tls(&mut wire.as_slice()).unwrap();
+        server.process_new_packets()?;
+        let mut wire = Vec::new();
+        server.write_tls(&mut wire).unwrap();
+        client.read_tls(&mut wire.as_slice()).unwrap();
+        client.process_new_packets()?;
+    }
+    assert_eq!(server.alpn_protocol(), Some(&b"http/1.1"[..]));
+    Ok(server.peer_certificates().is_some())
 }
 
 /// What stands plainly in the reference is required or at its default.
@@ -323,18 +399,27 @@ impl Folder {
         let leaf = |from: i32, to: i32| {
             let key = KeyPair::generate().unwrap();
             let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            leaf.serial_number = Some(SerialNumber::from(7));
             leaf.not_before = date_time_ymd(from, 1, 1);
             leaf.not_after = date_time_ymd(to, 1, 1);
             let pem = leaf.signed_by(&key, &issuer).unwrap().pem();
             (pem, key.serialize_pem())
         };
-        let crl = |until: i32| {
+        let crl = |until: i32, revoked: &[u64]| {
             let params = CertificateRevocationListParams {
                 this_update: date_time_ymd(2020, 1, 1),
                 next_update: date_time_ymd(until, 1, 1),
                 crl_number: SerialNumber::from(1),
                 issuing_distribution_point: None,
-                revoked_certs: Vec::new(),
+                revoked_certs: revoked
+                    .iter()
+                    .map(|serial| RevokedCertParams {
+                        serial_number: SerialNumber::from(*serial),
+                        revocation_time: date_time_ymd(2020, 1, 1),
+                        reason_code: None,
+                        invalidity_date: None,
+                    })
+                    .collect(),
                 key_identifier_method: rcgen::KeyIdMethod::Sha256,
             };
             params.signed_by(&issuer).unwrap()
@@ -350,9 +435,10 @@ impl Folder {
             folder.write(&format!("{name}.2keys"), key.repeat(2));
         }
         folder.write("clients.pem", ca_pem);
-        folder.write("clients.crl", crl(2090).pem().unwrap());
-        folder.write("clients.der", crl(2090).der());
-        folder.write("old.crl", crl(2021).pem().unwrap());
+        folder.write("clients.crl", crl(2090, &[8]).pem().unwrap());
+        folder.write("clients.der", crl(2090, &[8]).der());
+        folder.write("revoked.crl", crl(2090, &[7]).pem().unwrap());
+        folder.write("old.crl", crl(2021, &[]).pem().unwrap());
         folder.write("broken.crl", b"\x30\x03abc");
         folder.write("rsa1024.pem", include_str!("config/rsa1024.pem"));
         folder.write("encrypted.key", ENCRYPTED);

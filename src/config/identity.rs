@@ -108,13 +108,17 @@ fn keys(at: &At<'_>, issuer: &str, algorithms: &[Algorithm], cx: &mut Loader<'_>
     }
     let symmetric = algorithms.iter().filter(|a| is_symmetric(a)).count();
     if source == "secret" && symmetric < algorithms.len() {
-        cx.problem(
-            &value,
-            "a shared secret goes with HS256, HS384 and HS512 only",
-        );
+        let message = "a shared secret goes with HS256, HS384 and HS512 only";
+        cx.problem(&value, message);
     }
     if source != "secret" && symmetric > 0 {
-        cx.problem(&value, "HS* goes with `keys: { secret: … }` only: a public key must never become a shared secret");
+        let message = "HS* goes with `keys: { secret: … }` only: a public key must never become a shared secret";
+        cx.problem(&value, message);
+        return None;
+    }
+    if algorithms.is_empty() {
+        // A problem already; that no key fits would be a second one for the same mistake.
+        return None;
     }
     match source {
         "file" => {
@@ -230,12 +234,13 @@ fn url(text: &str) -> Result<Uri, &'static str> {
 
 /// RFC 7518, section 3.2: at least as long as the hash.
 fn least_secret(algorithm: &Algorithm) -> usize {
-    match algorithm {
-        Algorithm::HS256 => 32,
-        Algorithm::HS384 => 48,
-        Algorithm::HS512 => 64,
-        _ => 0,
-    }
+    let lengths = [
+        (Algorithm::HS256, 32),
+        (Algorithm::HS384, 48),
+        (Algorithm::HS512, 64),
+    ];
+    let found = lengths.iter().find(|(other, _)| other == algorithm);
+    found.map_or(0, |(_, least)| *least)
 }
 
 fn types(reader: &Reader<'_>, cx: &mut Loader<'_>) -> Vec<Box<str>> {

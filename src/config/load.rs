@@ -160,11 +160,18 @@ fn read(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Config> {
 /// A file's bytes, at most so many; the error is a message for the user.
 fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let shown = path.display();
-    let fail = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no file {shown}"),
-        std::io::ErrorKind::PermissionDenied => format!("no permission to read {shown}"),
-        std::io::ErrorKind::IsADirectory => format!("{shown} is a folder; expected a file"),
-        kind => format!("{shown} can't be read: {kind}"),
+    let fail = |error: std::io::Error| {
+        use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
+        let kind = error.kind();
+        if kind == NotFound {
+            format!("there is no file {shown}")
+        } else if kind == PermissionDenied {
+            format!("no permission to read {shown}")
+        } else if kind == IsADirectory {
+            format!("{shown} is a folder; expected a file")
+        } else {
+            format!("{shown} can't be read: {kind}")
+        }
     };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(fail)?;

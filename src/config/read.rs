@@ -106,7 +106,10 @@ impl<'a> Reader<'a> {
             Yaml::Number(text) => text.parse::<u64>().ok(),
             Yaml::Null | Yaml::Bool(_) | Yaml::Text(_) | Yaml::List(_) | Yaml::Map(_) => None,
         };
-        let wanted = || format!("a whole number from {least} to {most}");
+        let wanted = || match least == most {
+            true => least.to_string(),
+            false => format!("a whole number from {least} to {most}"),
+        };
         within(
             &at,
             number.ok_or(wanted()),

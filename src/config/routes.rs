@@ -41,11 +41,8 @@ fn route(
     cx: &mut Loader<'_>,
 ) -> Option<Route> {
     let reader = Reader::open(at, &ROUTE, cx)?;
-    let host = match reader.written("host") {
-        Some(at) => text(&at, cx).map(|text| (at, text)),
-        None => None,
-    }
-    .and_then(|(at, text)| host(&at, text, cx));
+    let host_at = reader.written("host");
+    let host = host_at.as_ref().and_then(|at| host(at, cx));
     let path_at = reader.value("path")?;
     let path = text(&path_at, cx).unwrap_or("/");
     if let Err(message) = check_path(path) {
@@ -56,7 +53,10 @@ fn route(
         Some(at) => listeners::name(at, cx).unwrap_or_default().to_owned(),
         None => format!("{}{path}", host.as_deref().unwrap_or_default()),
     };
-    if let Some(other) = others.iter().find(|o| o.host == host && *o.path == *path) {
+    // A host that can't be read is a problem already, and isn't any host.
+    let known = host.is_some() || host_at.is_none();
+    let twin = |other: &&Route| known && other.host == host && *other.path == *path;
+    if let Some(other) = others.iter().find(twin) {
         let other = &other.name;
         cx.problem(at, format!("route `{other}` has this host and path"));
     } else if !name.is_empty() && others.iter().any(|other| *other.name == *name) {
@@ -150,8 +150,8 @@ fn opaque(reader: &Reader<'_>, cx: &mut Loader<'_>) -> Opaque {
 }
 
 /// A host as requests are compared with it: lower-case, no port.
-fn host(at: &At<'_>, text: &str, cx: &mut Loader<'_>) -> Option<Box<str>> {
-    let lower = text.to_ascii_lowercase();
+fn host(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Box<str>> {
+    let lower = text(at, cx)?.to_ascii_lowercase();
     let message = if is_host(&lower) {
         return Some(lower.into());
     } else if lower.contains('*') {
@@ -200,6 +200,7 @@ fn is_host(host: &str) -> bool {
 /// A prefix is written as requests' paths are compared with it: in canonical form, as whole segments.
 fn check_path(path: &str) -> Result<(), String> {
     let Some(rest) = path.strip_prefix('/') else {
+        let path = path.trim_end_matches('/');
         return Err(format!("expected a path that begins with `/`: `/{path}`"));
     };
     if rest.is_empty() {

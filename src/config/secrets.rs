@@ -49,7 +49,7 @@ pub(super) fn headers(at: &At<'_>, cx: &mut Loader<'_>) -> Vec<(HeaderName, Secr
         return headers;
     };
     for (key, at) in entries {
-        let name = match settable(&key.text) {
+        let name = match admissible(&key.text, "set") {
             Ok(name) => Some(name),
             Err(message) => {
                 cx.problems.add(Some(key.mark), at.key(), message);
@@ -69,14 +69,14 @@ pub(super) fn headers(at: &At<'_>, cx: &mut Loader<'_>) -> Vec<(HeaderName, Secr
     headers
 }
 
-/// A header name that the configuration may inject; the error says why not.
-fn settable(text: &str) -> Result<HeaderName, String> {
+/// A header name that the configuration may name, to be `set` or `forwarded`; the error says why not.
+fn admissible(text: &str, verb: &str) -> Result<HeaderName, String> {
     let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
         return Err("expected a header name (RFC 9110, section 5.1)".to_owned());
     };
     let lower = name.as_str();
     if is_hop_by_hop(lower) {
-        return Err(format!("{lower} frames the connection; it can't be set"));
+        return Err(format!("{lower} frames the connection; it can't be {verb}"));
     }
     if ["content-type", "content-encoding", "content-length", "host"].contains(&lower) {
         let instead = if lower == "host" {
@@ -85,21 +85,23 @@ fn settable(text: &str) -> Result<HeaderName, String> {
             ""
         };
         return Err(format!(
-            "{lower} tells what was judged; it can't be set{instead}"
+            "{lower} tells what was judged; it can't be {verb}{instead}"
         ));
     }
     if is_override(lower) {
-        return Err(format!("{lower} changes what was judged; it can't be set"));
+        return Err(format!(
+            "{lower} changes what was judged; it can't be {verb}"
+        ));
     }
     if is_own(lower) {
-        return Err(format!("{lower} is the proxy's own; it can't be set"));
+        return Err(format!("{lower} is the proxy's own; it can't be {verb}"));
     }
     Ok(name)
 }
 
 /// A client header's name that a route may forward; the error says why not.
 pub(super) fn forwardable(text: &str) -> Result<HeaderName, String> {
-    let name = settable(text).map_err(|message| message.replace("set", "forwarded"))?;
+    let name = admissible(text, "forwarded")?;
     let lower = name.as_str();
     if lower == "any" {
         return Err("write `forward_headers: any` for all".to_owned());
@@ -285,7 +287,7 @@ mod tests {
             ("Forwarded", "the proxy's own"),
             ("x-portcullis-id", "the proxy's own"),
         ] {
-            let error = settable(name).unwrap_err();
+            let error = admissible(name, "set").unwrap_err();
             assert!(error.contains(why), "{name}: {error}");
             assert!(forwardable(name).is_err(), "{name}");
         }
@@ -295,7 +297,7 @@ mod tests {
             ("x_team", "`_`"),
             ("x-real-ip", "always removed"),
         ] {
-            assert!(settable(name).is_ok(), "{name}");
+            assert!(admissible(name, "set").is_ok(), "{name}");
             let error = forwardable(name).unwrap_err();
             assert!(error.contains(why), "{name}: {error}");
         }

@@ -290,15 +290,17 @@ fn check_certificate(at: &At<'_>, der: &CertificateDer<'_>, cx: &mut Loader<'_>)
         }
     }
     let validity = certificate.validity();
-    if validity.not_after.timestamp() < cx.now {
+    let (from, until) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
+    let shown = |second| jiff::Timestamp::from_second(second).unwrap_or_default();
+    if until < cx.now {
+        cx.warn(at, format!("a certificate expired at {}", shown(until)));
+    } else if from > cx.now {
         cx.warn(
             at,
-            format!("a certificate expired on {}", validity.not_after),
-        );
-    } else if validity.not_before.timestamp() > cx.now {
-        cx.warn(
-            at,
-            format!("a certificate isn't valid before {}", validity.not_before),
+            format!("a certificate isn't valid before {}", shown(from)),
         );
     }
     Some(())

@@ -104,7 +104,7 @@ fn addresses(at: &At<'_>, cx: &mut Loader<'_>) -> Vec<Uri> {
                 continue;
             }
         };
-        if addresses.contains(&uri) {
+        if addresses.iter().any(|other| same_server(other, &uri)) {
             cx.problem(item, "this address stands here twice");
         } else if addresses
             .first()
@@ -118,6 +118,15 @@ fn addresses(at: &At<'_>, cx: &mut Loader<'_>) -> Vec<Uri> {
         addresses.push(uri);
     }
     addresses
+}
+
+/// Whether two URLs lead to one server; the scheme's port may be written or not.
+fn same_server(a: &Uri, b: &Uri) -> bool {
+    let port = |uri: &Uri| match uri.scheme_str() {
+        Some("https") => uri.port_u16().unwrap_or(443),
+        _ => uri.port_u16().unwrap_or(80),
+    };
+    a.host() == b.host() && port(a) == port(b)
 }
 
 /// A server's address: scheme, host and port, nothing else. Messages don't quote it, for it may hold a password.

@@ -64,21 +64,13 @@ fn one_policy() -> Value {
         &["id", "do"],
     );
     // What belongs to one effect only.
-    set(
-        &mut schema,
-        "if",
-        json!({ "properties": { "effect": { "const": "forbid" } }, "required": ["effect"] }),
-    );
-    set(
-        &mut schema,
-        "then",
-        json!({ "properties": { "needs": false, "limits": false, "then": false } }),
-    );
-    set(
-        &mut schema,
-        "else",
-        json!({ "required": ["who"], "properties": { "who": true, "unless": false } }),
-    );
+    let forbids =
+        json!({ "properties": { "effect": { "const": "forbid" } }, "required": ["effect"] });
+    let on_forbid = json!({ "properties": { "needs": false, "limits": false, "then": false } });
+    let on_permit = json!({ "properties": { "who": true, "unless": false }, "required": ["who"] });
+    set(&mut schema, "if", forbids);
+    set(&mut schema, "then", on_forbid);
+    set(&mut schema, "else", on_permit);
     schema
 }
 
