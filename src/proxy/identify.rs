@@ -184,7 +184,7 @@ impl Identifier {
         if generation != entry.generation {
             return Ok(None);
         }
-        Verified::at(entry.valid_from, entry.valid_until, now)?;
+        claims::in_time(entry.valid_from, entry.valid_until, now)?;
         Ok(Some(entry.principal))
     }
 

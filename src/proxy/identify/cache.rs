@@ -17,6 +17,9 @@ use jiff::Timestamp;
 
 use crate::policy::Principal;
 
+/// How much of a token's end is hashed, in bytes.
+const TAIL: usize = 64;
+
 /// The verified tokens of one worker.
 pub struct TokenCache {
     slots: Mutex<Slots>,
@@ -104,8 +107,12 @@ impl TokenCache {
         self.len() == 0
     }
 
+    // The end of the signature tells verified tokens apart as well as the whole, at a tenth of the cost; the whole
+    // text is compared afterwards. Nobody but an issuer can make verified tokens that end alike.
     fn hash(&self, token: &str, peer: Option<&[u8; 32]>) -> u64 {
-        self.hasher.hash_one((token, peer))
+        let bytes = token.as_bytes();
+        self.hasher
+            .hash_one((bytes.last_chunk::<TAIL>().ok_or(bytes), peer))
     }
 
     // The lock is its worker's own, never contended, and never held across an await.

@@ -35,21 +35,6 @@ pub(super) struct Verified {
 }
 
 impl Verified {
-    /// Whether the token counts now.
-    pub(super) fn at(
-        valid_from: Timestamp,
-        valid_until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        if now >= valid_until {
-            return Err(Refusal::Expired);
-        }
-        if now < valid_from {
-            return Err(Refusal::NotYetValid);
-        }
-        Ok(())
-    }
-
     /// Checks the claims of a token whose signature was verified, and maps them.
     pub(super) fn read(
         claims: Json,
@@ -89,6 +74,17 @@ impl Verified {
             binding,
         })
     }
+}
+
+/// Whether a token that counts from one moment until another counts now.
+pub(super) fn in_time(from: Timestamp, until: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    if now >= until {
+        return Err(Refusal::Expired);
+    }
+    if now < from {
+        return Err(Refusal::NotYetValid);
+    }
+    Ok(())
 }
 
 /// `aud` (RFC 7519, section 4.1.3): a text, or a list of texts, that holds one of the provider's.
@@ -137,7 +133,7 @@ fn times(
     }
     let valid_until = later(expires);
     let valid_from = earlier(not_before.map_or(issued, |at| at.max(issued)));
-    Verified::at(valid_from, valid_until, now)?;
+    in_time(valid_from, valid_until, now)?;
     Ok((valid_from, valid_until, expires))
 }
 

@@ -5,11 +5,12 @@
 //! refused; it is never read as an ordinary certificate instead. Names in it are ASCII without control characters,
 //! or it is refused: a NUL in a name has more than one reading. The common name is never looked at.
 
+use std::fmt::Write;
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
-use std::fmt::Write;
-use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS;
@@ -57,6 +58,21 @@ pub enum CertificateError {
     /// A certificate further up, as the client sent it, that may not sign certificates.
     #[error("an intermediate certificate isn't a CA's")]
     ClientIntermediate,
+}
+
+impl CertificateError {
+    /// The stable name for events and metrics: snake case.
+    pub const fn code(self) -> &'static str {
+        match self {
+            CertificateError::ClientAbsent => "certificate_absent",
+            CertificateError::ClientSyntax => "certificate_syntax",
+            CertificateError::ClientName => "certificate_name",
+            CertificateError::ClientUris => "certificate_uris",
+            CertificateError::ClientSpiffeId => "certificate_spiffe_id",
+            CertificateError::ClientUsage => "certificate_usage",
+            CertificateError::ClientIntermediate => "certificate_intermediate",
+        }
+    }
 }
 
 impl PeerCertificate {

@@ -244,7 +244,8 @@ impl KeyStore {
 fn pause(refresh: Duration, failures: u32, jitter: u32) -> Duration {
     let refresh = refresh.max(PACE);
     if failures == 0 {
-        return refresh - refresh / 10 * (jitter % 256) / 256;
+        // A tenth of it at most, in steps of one in 2,560.
+        return refresh.saturating_sub((refresh / 2560).saturating_mul(jitter % 256));
     }
     let doubled = Duration::from_secs(1 << (failures - 1).min(6));
     doubled.min(LONGEST_RETRY).min(refresh)
@@ -273,6 +274,8 @@ mod tests {
             (hour, u32::MAX, 9, 60),
             (Duration::from_secs(20), 9, 0, 20),
             (Duration::ZERO, 0, 0, 10),
+            (Duration::MAX, 0, 0, u64::MAX),
+            (Duration::MAX, 7, 255, 60),
         ];
         for (refresh, failures, jitter, expected) in cases {
             let got = pause(refresh, failures, jitter).as_secs();

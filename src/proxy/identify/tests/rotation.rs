@@ -237,3 +237,33 @@ async fn what_wasnt_there_at_the_start_is_fetched_later() {
     assert!(issuing.identifier.ready());
     assert_eq!(issuing.asked(&fresh(&signer)).await, "ok");
 }
+
+#[test]
+fn a_fetch_that_dies_with_its_worker_blocks_nobody() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (main, worker) = (runtime(), runtime());
+    let one = Signer::new("k1", Algorithm::ES256);
+    let two = Signer::new("k2", Algorithm::ES256);
+    let issuing = main.block_on(async {
+        let issuing = Issuing::start(ok(jwks(&[&one]))).await;
+        issuing.identifier.start().await;
+        issuing
+    });
+    issuing.later();
+    issuing.serves(ok(jwks(&[&one, &two])));
+    worker.block_on(async {
+        let keys = &issuing.identifier.providers[0].keys;
+        let mut refetch = Box::pin(keys.refetch(Cause::UnknownKey));
+        let poll = |cx: &mut Context<'_>| Poll::Ready(refetch.as_mut().poll(cx).is_pending());
+        assert!(std::future::poll_fn(poll).await);
+    });
+    drop(worker);
+    issuing.later();
+    let asked = main.block_on(async { issuing.asked(&fresh(&two)).await });
+    assert_eq!(asked, "ok");
+}
