@@ -133,13 +133,6 @@ fn closed(about: &str, properties: Value, required: &[&str]) -> Value {
     })
 }
 
-/// Gives an object another member.
-fn set(schema: &mut Value, key: &str, value: impl Into<Value>) {
-    if let Some(members) = schema.as_object_mut() {
-        members.insert(key.to_owned(), value.into());
-    }
-}
-
 /// A schema with its sentence.
 fn about(mut schema: Value, text: &str) -> Value {
     set(&mut schema, "description", text);

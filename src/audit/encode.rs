@@ -4,28 +4,94 @@
 //! line. What is read back is checked as strictly as it is written.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::{self, Deserializer, Visitor};
 use serde::ser::Serializer;
 
+/// RFC 3339 in UTC with six decimals; `None` before 1970 and after 9999.
+///
+/// The civil date of days since 1970 by counting in 400-year cycles that begin on 1 March, so that the leap
+/// day is a year's last.
+pub(super) fn rfc3339(at: Timestamp) -> Option<[u8; 27]> {
+    let micros = u64::try_from(at.as_microsecond()).ok()?;
+    let (seconds, fraction) = (micros / 1_000_000, (micros % 1_000_000) as u32);
+    let (days, second) = ((seconds / 86_400) as u32, (seconds % 86_400) as u32);
+    let (cycle, day_of_cycle) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
+        - day_of_cycle / 146_096)
+        / 365;
+    let day_of_year =
+        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let (month, next_year) = match month_from_march {
+        0..10 => (month_from_march + 3, 0),
+        _ => (month_from_march - 9, 1),
+    };
+    let year = 400 * cycle + year_of_cycle + next_year;
+    if year > 9999 {
+        return None;
+    }
+    let two = |number: u32| [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+    let ([y1, y2], [y3, y4]) = (two(year / 100), two(year % 100));
+    let ([m1, m2], [d1, d2]) = (two(month), two(day));
+    let ([h1, h2], [i1, i2], [s1, s2]) =
+        (two(second / 3_600), two(second / 60 % 60), two(second % 60));
+    let ([f1, f2], [f3, f4], [f5, f6]) = (
+        two(fraction / 10_000),
+        two(fraction / 100 % 100),
+        two(fraction % 100),
+    );
+    Some([
+        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2, b'.',
+        f1, f2, f3, f4, f5, f6, b'Z',
+    ])
+}
+
+/// Lower-case hex.
+pub(super) fn hex_digits(bytes: &[u8; 32]) -> [u8; 64] {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let mut text = [0; 64];
+    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    text
+}
+
+/// `ip:port` of an IPv4 address, also of one that came mapped into IPv6.
+pub(super) fn ip_v4(client: &SocketAddr) -> Option<Ascii<21>> {
+    let IpAddr::V4(ip) = client.ip().to_canonical() else {
+        return None;
+    };
+    let mut text = Ascii {
+        bytes: [0; 21],
+        len: 0,
+    };
+    let [a, b, c, d] = ip.octets();
+    for (octet, after) in [(a, b"."), (b, b"."), (c, b"."), (d, b":")] {
+        text.push(itoa::Buffer::new().format(octet).as_bytes());
+        text.push(after);
+    }
+    text.push(itoa::Buffer::new().format(client.port()).as_bytes());
+    Some(text)
+}
+
+/// Whole microseconds.
+pub(super) fn whole_micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Text of at most `N` ASCII bytes, on the stack.
-struct Ascii<const N: usize> {
+pub(super) struct Ascii<const N: usize> {
     bytes: [u8; N],
     len: usize,
 }
 
 impl<const N: usize> Ascii<N> {
-    fn new() -> Self {
-        Self {
-            bytes: [0; N],
-            len: 0,
-        }
-    }
-
-    /// Appends; what doesn't fit is left out, which [`as_str`](Self::as_str)'s callers size `N` against.
+    /// Appends; what doesn't fit is left out, so `N` is what fits all.
     fn push(&mut self, text: &[u8]) {
         if let Some(room) = self.bytes.get_mut(self.len..self.len + text.len()) {
             room.copy_from_slice(text);
@@ -33,22 +99,18 @@ impl<const N: usize> Ascii<N> {
         }
     }
 
-    /// Appends a number with leading zeros up to `width` digits.
-    fn push_padded(&mut self, number: u32, width: usize) {
-        let mut buffer = itoa::Buffer::new();
-        let digits = buffer.format(number).as_bytes();
-        for _ in digits.len()..width {
-            self.push(b"0");
-        }
-        self.push(digits);
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 
     fn as_str(&self) -> &str {
-        self.bytes
-            .get(..self.len)
-            .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .unwrap_or_default()
+        ascii(self.as_bytes())
     }
+}
+
+/// Bytes that are ASCII, as text.
+fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Reads text through a function that gives back the value, or `None` where the text is none.
@@ -86,8 +148,8 @@ pub(super) mod time {
 
     pub(crate) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         match rfc3339(*at) {
-            Some(text) => to.serialize_str(text.as_str()),
-            // years that no clock shows
+            Some(text) => to.serialize_str(ascii(&text)),
+            // what no clock shows
             None => to.collect_str(&format_args!("{at:.6}")),
         }
     }
@@ -116,46 +178,6 @@ pub(super) mod time {
             super::deserialize(from).map(Some)
         }
     }
-
-    /// The civil date of days since 1970 by counting in 400-year cycles that begin on 1 March, so that the
-    /// leap day is a year's last.
-    fn rfc3339(at: Timestamp) -> Option<Ascii<27>> {
-        let micros = at.as_microsecond();
-        let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        let shifted = days + 719_468;
-        let (cycle, day_of_cycle) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-        let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
-            - day_of_cycle / 146_096)
-            / 365;
-        let day_of_year =
-            day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
-        let year = 400 * cycle + year_of_cycle + i64::from(month <= 2);
-        if !(0..=9999).contains(&year) {
-            return None;
-        }
-        let mut text = Ascii::new();
-        for (number, width, after) in [
-            (year, 4, b"-"),
-            (month, 2, b"-"),
-            (day, 2, b"T"),
-            (second / 3_600, 2, b":"),
-            (second / 60 % 60, 2, b":"),
-            (second % 60, 2, b"."),
-            (fraction, 6, b"Z"),
-        ] {
-            text.push_padded(u32::try_from(number).ok()?, width);
-            text.push(after);
-        }
-        Some(text)
-    }
 }
 
 /// A duration in whole microseconds.
@@ -164,7 +186,7 @@ pub(super) mod micros {
     use serde::Deserialize as _;
 
     pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+        to.serialize_u64(whole_micros(*time))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -198,18 +220,9 @@ pub(super) mod client {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(client: &SocketAddr, to: S) -> Result<S::Ok, S::Error> {
-        match client.ip().to_canonical() {
-            std::net::IpAddr::V4(ip) => {
-                let mut text = Ascii::<21>::new();
-                let [a, b, c, d] = ip.octets();
-                for (octet, after) in [(a, b"."), (b, b"."), (c, b"."), (d, b":")] {
-                    text.push_padded(octet.into(), 1);
-                    text.push(after);
-                }
-                text.push_padded(client.port().into(), 1);
-                to.serialize_str(text.as_str())
-            }
-            std::net::IpAddr::V6(ip) => to.collect_str(&SocketAddr::from((ip, client.port()))),
+        match ip_v4(client) {
+            Some(text) => to.serialize_str(text.as_str()),
+            None => to.collect_str(client),
         }
     }
 
@@ -223,23 +236,11 @@ pub(super) mod hex {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
-        let mut text = Ascii::<64>::new();
-        for byte in bytes {
-            text.push(&[digit(byte >> 4), digit(byte & 15)]);
-        }
-        to.serialize_str(text.as_str())
+        to.serialize_str(ascii(&hex_digits(bytes)))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
         from.deserialize_str(Text(parse, "64 hex digits"))
-    }
-
-    fn digit(nibble: u8) -> u8 {
-        if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        }
     }
 
     fn parse(text: &str) -> Option<[u8; 32]> {

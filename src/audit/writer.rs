@@ -5,7 +5,7 @@
 //!
 //! - `written`: a decision's own thread writes the buffer, in which the decision is the last line, and
 //!   comes back once all of it is in the kernel. Outcomes and events wait in the buffer for the next
-//!   decision, or for the flusher thread, at most [`LINGER`].
+//!   decision, or for the flusher thread, at most 50 ms.
 //! - `buffered`: the flusher writes everything; a decision waits where the buffer holds `queue` records.
 //!
 //! **A failing sink.** Lines that can't be written stay in the buffer and are tried again, by the next
@@ -14,19 +14,20 @@
 //! forwarded before: outcomes. Nothing is dropped.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::Notify;
 
+use self::lines::{Life, Lines, Trouble};
 use super::AuditError;
-use super::encode;
-use super::record::{Decision, Early, End, Event, Outcome, Refusals, SinkState, VERSION, Verdict};
+use super::record::{Decision, Early, End, Event, Outcome, Refusals, SinkState, Verdict};
 use super::sink::{Sink, Written};
 use crate::config::{self, Durability};
 use crate::metrics::Metrics;
+
+mod flusher;
+mod lines;
 
 /// The buffer, the sink behind it, and those who wait for either. Locks are taken in this order.
 #[derive(Debug)]
@@ -43,62 +44,11 @@ pub(super) struct Writer {
     counted: Counted,
 }
 
-/// Lines that aren't written yet.
-#[derive(Debug)]
-struct Lines {
-    /// Whole lines; the first may be out [in part](Sink::torn).
-    pending: Vec<u8>,
-    /// Records in `pending` and in the flusher's hands.
-    held: usize,
-    /// The last number given.
-    seq: u64,
-    /// What a line of each kind begins with, up to its number.
-    prefixes: Prefixes,
-    trouble: Option<Trouble>,
-    /// The flusher sleeps until it is woken.
-    dozing: bool,
-    /// The flusher should not wait for more.
-    hurry: bool,
-    stage: Life,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Running,
-    /// Nothing is decided any more; the flusher writes the rest.
-    Closing,
-    /// The flusher is gone: whoever still brings a record writes it.
-    Closed,
-}
-
-/// A sink that fails.
-#[derive(Debug)]
-struct Trouble {
-    since: Timestamp,
-    /// Decisions refused meanwhile.
-    refused: u64,
-}
-
-#[derive(Debug)]
-struct Prefixes {
-    decision: Box<[u8]>,
-    outcome: Box<[u8]>,
-    event: Box<[u8]>,
-}
-
 /// Refusals that have no record of their own, since the last event that told them.
 #[derive(Debug)]
 struct Counted {
     any: AtomicBool,
     causes: [AtomicU64; Early::COUNT],
-}
-
-#[derive(Serialize)]
-struct Timed<'a> {
-    #[serde(with = "encode::time")]
-    at: Timestamp,
-    #[serde(flatten)]
-    event: &'a Event<'a>,
 }
 
 impl Writer {
@@ -109,26 +59,8 @@ impl Writer {
         seq: u64,
         metrics: &Metrics,
     ) -> Result<Writer, AuditError> {
-        let prefix = |kind: &str| -> Result<Box<[u8]>, AuditError> {
-            let node = serde_json::to_string(&*config.node)?;
-            let text = format!(r#"{{"v":{VERSION},"kind":"{kind}","node":{node},"seq":"#);
-            Ok(text.into_bytes().into())
-        };
         Ok(Writer {
-            lines: Mutex::new(Lines {
-                pending: Vec::with_capacity(64 << 10),
-                held: 0,
-                seq,
-                prefixes: Prefixes {
-                    decision: prefix("decision")?,
-                    outcome: prefix("outcome")?,
-                    event: prefix("event")?,
-                },
-                trouble: None,
-                dozing: false,
-                hurry: false,
-                stage: Life::Running,
-            }),
+            lines: Mutex::new(Lines::new(&config.node, seq)?),
             sink: Mutex::new(sink),
             work: Condvar::new(),
             room: Notify::new(),
@@ -390,157 +322,6 @@ impl Writer {
     }
 }
 
-/// The flusher's side.
-impl Writer {
-    /// Writes what others leave, until the writer is closed.
-    pub(super) fn run(self: Arc<Self>) {
-        if let Err(error) = self.flush_forever() {
-            tracing::error!(%error, "the audit flusher ended; requests are refused");
-        }
-    }
-
-    fn flush_forever(&self) -> Result<(), AuditError> {
-        // `buffered`: lines taken out of the buffer, so that others can go on filling it
-        let mut batch = Batch::default();
-        let mut told = Instant::now();
-        let mut last_tries = CLOSING_TRIES;
-        loop {
-            let mut lines = self.wait(&batch)?;
-            lines.hurry = false;
-            if told.elapsed() >= REFUSALS_EVERY && lines.trouble.is_none() {
-                told = Instant::now();
-                if let Some(event) = self.counted.take() {
-                    self.tell(&mut lines, &event);
-                }
-            }
-            let mut lines = match self.durability {
-                Durability::Written => {
-                    let mut sink = self.sink()?;
-                    if let Err(error) = self.flush(&mut lines, &mut sink) {
-                        self.failed(&mut lines, &error);
-                    }
-                    lines
-                }
-                Durability::Buffered => self.write_batch(lines, &mut batch)?,
-            };
-            if lines.stage == Life::Running {
-                continue;
-            }
-            last_tries -= 1;
-            let all_out = lines.pending.is_empty() && batch.lines.is_empty();
-            if all_out || last_tries == 0 {
-                if !all_out {
-                    tracing::error!(records = lines.held, "audit records were lost at shutdown");
-                }
-                // in their order, for whoever still brings one
-                batch.lines.append(&mut lines.pending);
-                lines.pending = batch.lines;
-                lines.stage = Life::Closed;
-                return Ok(());
-            }
-        }
-    }
-
-    /// Sleeps until there is something to write, then lets lines gather.
-    fn wait(&self, batch: &Batch) -> Result<MutexGuard<'_, Lines>, AuditError> {
-        let mut lines = self.lines()?;
-        while lines.stage == Life::Running
-            && lines.pending.is_empty()
-            && batch.lines.is_empty()
-            && !self.counted.any.load(Ordering::Acquire)
-        {
-            lines.dozing = true;
-            lines = self.work.wait(lines).map_err(|_| AuditError::Poisoned)?;
-        }
-        lines.dozing = false;
-        let failing = lines.trouble.is_some();
-        let (lines, _) = self
-            .work
-            .wait_timeout_while(lines, LINGER, |lines| {
-                // a failing sink gets its rest, whoever hurries
-                failing || !lines.hurry && lines.stage == Life::Running
-            })
-            .map_err(|_| AuditError::Poisoned)?;
-        Ok(lines)
-    }
-
-    /// `buffered`: writes a batch while others fill the buffer.
-    fn write_batch<'w>(
-        &'w self,
-        mut lines: MutexGuard<'w, Lines>,
-        batch: &mut Batch,
-    ) -> Result<MutexGuard<'w, Lines>, AuditError> {
-        if batch.lines.is_empty() {
-            std::mem::swap(&mut batch.lines, &mut lines.pending);
-            batch.records = lines.held;
-        }
-        drop(lines);
-        let written = self.sink()?.write(&mut batch.lines);
-        let mut lines = self.lines()?;
-        let left = match &written {
-            Ok(_) => 0,
-            Err(_) => memchr::memchr_iter(b'\n', &batch.lines).count(),
-        };
-        lines.held -= batch.records - left;
-        batch.records = left;
-        self.metrics.audit().queue.set(gauge(lines.held));
-        match written {
-            Ok(written) => self.succeeded(&mut lines, &written),
-            Err(error) => self.failed(&mut lines, &error),
-        }
-        // there is room, or there is a reason to refuse
-        self.room.notify_waiters();
-        Ok(lines)
-    }
-}
-
-#[derive(Default)]
-struct Batch {
-    lines: Vec<u8>,
-    records: usize,
-}
-
-impl Lines {
-    fn decision(&mut self, decision: &Decision<'_>) -> Result<(), AuditError> {
-        self.append(|prefixes| &prefixes.decision, decision)
-    }
-
-    fn outcome(&mut self, outcome: &Outcome<'_>) -> Result<(), AuditError> {
-        self.append(|prefixes| &prefixes.outcome, outcome)
-    }
-
-    fn event(&mut self, event: &Event<'_>) -> Result<(), AuditError> {
-        let at = Timestamp::now();
-        self.append(|prefixes| &prefixes.event, &Timed { at, event })
-    }
-
-    /// Numbers a record and appends its line; on an error nothing has changed.
-    fn append<T: Serialize>(
-        &mut self,
-        prefix: impl Fn(&Prefixes) -> &[u8],
-        record: &T,
-    ) -> Result<(), AuditError> {
-        let start = self.pending.len();
-        self.pending.extend_from_slice(prefix(&self.prefixes));
-        let mut digits = itoa::Buffer::new();
-        self.pending
-            .extend_from_slice(digits.format(self.seq + 1).as_bytes());
-        let joint = self.pending.len();
-        if let Err(error) = serde_json::to_writer(&mut self.pending, record) {
-            self.pending.truncate(start);
-            return Err(error.into());
-        }
-        // the record's own brace becomes the comma after the envelope
-        if let Some(brace) = self.pending.get_mut(joint) {
-            *brace = b',';
-        }
-        self.pending.push(b'\n');
-        self.seq += 1;
-        self.held += 1;
-        Ok(())
-    }
-}
-
 impl Counted {
     /// The event that tells what was counted since the last one.
     fn take(&self) -> Option<Event<'static>> {
@@ -587,11 +368,5 @@ fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// How long outcomes and events wait for company.
-const LINGER: Duration = Duration::from_millis(50);
-/// How often counted refusals are told.
-const REFUSALS_EVERY: Duration = Duration::from_secs(1);
-/// How often a failing sink is tried at shutdown, a [`LINGER`] apart.
-const CLOSING_TRIES: u32 = 20;
 /// Events are refused while the sink fails and this much is held.
 const EVENT_BYTES: usize = 16 << 20;
