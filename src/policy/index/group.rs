@@ -100,9 +100,13 @@ impl Group {
             }
         }
         let crowd = |filing: &Filing| {
-            let sharing =
-                |key: &Box<str>| frequency.get(&(filing.way, &filing.probe, &**key)).copied();
-            filing.keys.iter().filter_map(sharing).max().unwrap_or(0)
+            let sharing = |key: &str| frequency.get(&(filing.way, &filing.probe, key)).copied();
+            filing
+                .keys
+                .iter()
+                .filter_map(|key| sharing(key))
+                .max()
+                .unwrap_or(0)
         };
         let chosen: Vec<Option<usize>> = options
             .iter()
