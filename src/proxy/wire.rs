@@ -278,24 +278,23 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    const SOON: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
     async fn a_reader_that_stops_loses_the_connection() {
         let (_client, server) = duplex(4);
-        let mut wire = Wire::new(server, Bytes::new(), Duration::from_secs(30));
-        let before = Instant::now();
+        let mut wire = Wire::new(server, Bytes::new(), SOON);
         let error = wire.write_all(b"more than fits").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert_eq!(before.elapsed().as_secs(), 30);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_begun_head_has_its_time_and_silence_has_not() {
         let (mut client, server) = duplex(64);
         let pulse = Arc::new(Pulse::default());
-        let mut wire = Wire::new(server, Bytes::new(), Duration::from_secs(1))
-            .with_head_limit(pulse.clone(), Duration::from_secs(10));
+        let mut wire = Wire::new(server, Bytes::new(), SOON).with_head_limit(pulse.clone(), SOON);
         let mut buf = [0; 64];
-        let silence = tokio::time::timeout(Duration::from_secs(60), wire.read(&mut buf)).await;
+        let silence = tokio::time::timeout(SOON * 3, wire.read(&mut buf)).await;
         assert!(silence.is_err());
         client.write_all(b"GET /").await.unwrap();
         assert_eq!(wire.read(&mut buf).await.unwrap(), 5);
@@ -303,11 +302,11 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         // An exchange stops the clock, and the next head starts anew.
         let busy = pulse.begin();
-        let open = tokio::time::timeout(Duration::from_secs(60), wire.read(&mut buf)).await;
+        let open = tokio::time::timeout(SOON * 3, wire.read(&mut buf)).await;
         assert!(open.is_err());
         drop(busy);
         assert!(!pulse.busy());
-        let silence = tokio::time::timeout(Duration::from_secs(60), wire.read(&mut buf)).await;
+        let silence = tokio::time::timeout(SOON * 3, wire.read(&mut buf)).await;
         assert!(silence.is_err());
     }
 }

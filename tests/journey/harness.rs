@@ -24,7 +24,6 @@ const SECRET: &str = "a-secret-that-is-long-enough-for-hs256!!";
 /// What the upstream saw.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub method: Method,
     pub target: String,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -70,7 +69,6 @@ impl Upstream {
             .map(|b| b.to_bytes())
             .unwrap_or_default();
         self.seen.lock().unwrap().push(Seen {
-            method: head.method,
             target: head.uri.to_string(),
             headers: head.headers,
             body: body.clone(),
