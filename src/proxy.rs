@@ -60,10 +60,11 @@ pub async fn handle(
 async fn journey(exchange: &mut Exchange) -> Result<Response<Answer>, Refusal> {
     let live = exchange.live();
     exchange.normalise()?;
-    exchange.identify().await?;
-    let candidates = exchange.consider(&live)?;
-    exchange.inspect(&candidates).await?;
-    let permit = exchange.decide(candidates)?;
+    let judged = exchange.identify().await?;
+    let candidates = exchange.consider(&live, &judged)?;
+    let wanted = candidates.body_plan().wants();
+    let content = exchange.inspect(wanted, &judged).await?;
+    let permit = exchange.decide(candidates, &content)?;
     let outcome = exchange.record(&permit).await?;
-    exchange.forward(permit, outcome).await
+    exchange.forward(permit, judged, content, outcome).await
 }

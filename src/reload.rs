@@ -42,7 +42,10 @@ pub enum ReloadError {
 }
 
 fn first(problems: &[Problem]) -> String {
-    problems.first().map(ToString::to_string).unwrap_or_default()
+    problems
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 impl Running {
@@ -177,7 +180,9 @@ fn watcher(files: &[PathBuf], changed: &Arc<Notify>) -> Option<notify::Recommend
     let ours = Ours::new(files);
     let told = move |event: notify::Result<notify::Event>| {
         // Reading the files is an event as well, and must not lead to reading them again.
-        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|p| ours.is(p))) {
+        if event
+            .is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|p| ours.is(p)))
+        {
             notify.notify_one();
         }
     };
@@ -193,7 +198,10 @@ fn watcher(files: &[PathBuf], changed: &Arc<Notify>) -> Option<notify::Recommend
             (file.as_path(), RecursiveMode::Recursive)
         } else {
             let parent = file.parent().filter(|p| !p.as_os_str().is_empty());
-            (parent.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)
+            (
+                parent.unwrap_or(Path::new(".")),
+                RecursiveMode::NonRecursive,
+            )
         };
         if let Err(error) = watcher.watch(path, mode) {
             tracing::warn!(%error, path = %path.display(), "can't be watched; send SIGHUP after a change");
@@ -211,7 +219,10 @@ struct Ours {
 impl Ours {
     fn new(files: &[PathBuf]) -> Ours {
         Ours {
-            names: files.iter().filter_map(|f| f.file_name().map(Into::into)).collect(),
+            names: files
+                .iter()
+                .filter_map(|f| f.file_name().map(Into::into))
+                .collect(),
             folders: files.iter().any(|file| file.is_dir()),
         }
     }

@@ -30,7 +30,11 @@ impl Running {
         let patience = self.shared.snapshot().config.timeouts.shutdown;
         tracing::info!("draining for at most {patience:?}");
         self.shared.phase.send_replace(Phase::Draining);
-        let drained: Vec<_> = self.workers.iter_mut().filter_map(|w| w.drained.take()).collect();
+        let drained: Vec<_> = self
+            .workers
+            .iter_mut()
+            .filter_map(|w| w.drained.take())
+            .collect();
         let all = async {
             for worker in drained {
                 // An error is a thread that is gone, and with it all that it had open.
@@ -41,7 +45,11 @@ impl Running {
             tracing::warn!("not everything ended in time");
         }
         self.shared.phase.send_replace(Phase::Cutting);
-        let threads: Vec<_> = self.workers.iter_mut().filter_map(|w| w.thread.take()).collect();
+        let threads: Vec<_> = self
+            .workers
+            .iter_mut()
+            .filter_map(|w| w.thread.take())
+            .collect();
         let audit = self.shared.audit.clone();
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {

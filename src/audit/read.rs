@@ -119,7 +119,7 @@ impl Line {
             self.field("field", Some(field));
         }
         for shadow in decision.shadow.0.iter() {
-            let would = if shadow.permits {
+            let would = if shadow.effect == crate::policy::Effect::Permit {
                 "would-permit"
             } else {
                 "would-deny"

@@ -154,7 +154,7 @@ pub struct Request<'a> {
     pub body_sha256: Option<Sha256>,
     /// The judged fields that failed and that the caller sent, such as `body/branch`.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
-    pub fields: Cow<'a, [String]>,
+    pub fields: Cow<'a, [Box<str>]>,
 }
 
 /// Time spent in each stage before the decision was recorded. Written in whole microseconds.
@@ -485,7 +485,7 @@ impl Serialize for Shadows<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self.0.iter().map(|shadow| ShadowShape {
             policy: Cow::Borrowed(&shadow.policy),
-            permits: shadow.permits,
+            permits: shadow.effect == policy::Effect::Permit,
         }))
     }
 }
@@ -495,7 +495,11 @@ impl<'de> Deserialize<'de> for Shadows<'_> {
         let shadows = Vec::<ShadowShape<'_>>::deserialize(from)?;
         let own = |shape: ShadowShape<'_>| policy::Shadow {
             policy: shape.policy.into(),
-            permits: shape.permits,
+            effect: if shape.permits {
+                policy::Effect::Permit
+            } else {
+                policy::Effect::Forbid
+            },
         };
         Ok(Shadows(shadows.into_iter().map(own).collect()))
     }

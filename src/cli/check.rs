@@ -41,7 +41,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
         found.is_ok()
     };
     // All of them, so that every unreadable one is told.
-    let unreadable = paths.iter().chain(&args.config).filter(|path| !readable(path));
+    let unreadable = paths
+        .iter()
+        .chain(&args.config)
+        .filter(|path| !readable(path));
     if unreadable.count() > 0 {
         return Ok(Exit::Usage);
     }
@@ -97,7 +100,11 @@ fn as_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     }
     if report.problems.is_empty() {
         let (policies, digest) = (report.policies, &report.digest);
-        writeln!(out, "{} {policies} policies, set {digest}", paint.green("ok"))
+        writeln!(
+            out,
+            "{} {policies} policies, set {digest}",
+            paint.green("ok")
+        )
     } else {
         writeln!(out, "{} problems", report.problems.len())
     }

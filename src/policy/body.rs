@@ -65,7 +65,8 @@ impl Projection {
 pub struct BodyFields<'b> {
     /// Id to slot, sorted.
     ids: SmallVec<[(u32, usize); 8]>,
-    slots: SmallVec<[Slot<'b>; 8]>,
+    /// A `Vec`, since `SmallVec` would tie a borrow of the fields to the bytes for as long as these live.
+    slots: Vec<Slot<'b>>,
     /// The `only` ids whose list the body strayed from, and where.
     unexpected: Vec<(u32, Arc<str>)>,
 }

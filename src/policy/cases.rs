@@ -157,7 +157,7 @@ impl Cases {
             Some(Some(Ok(fields))) => Body::Fields(fields),
             Some(Some(Err(fault))) => Body::Fault(*fault),
         };
-        Ok(match considered.decide(&facts, body).verdict {
+        Ok(match considered.decide(body).verdict {
             Verdict::Permit(permit) => Outcome::Permit(permit.policy().clone()),
             Verdict::Deny(denial) => Outcome::Deny(denial),
         })

@@ -87,6 +87,16 @@ pub enum BodyPlan<'c> {
     Form(&'c Projection),
 }
 
+impl BodyPlan<'_> {
+    /// Whether the body is to be read.
+    pub fn wants(&self) -> bool {
+        match self {
+            BodyPlan::Leave => false,
+            BodyPlan::Json(_) | BodyPlan::Form(_) => true,
+        }
+    }
+}
+
 /// What became of the body.
 #[derive(Debug, Clone, Copy)]
 pub enum Body<'f, 'b> {

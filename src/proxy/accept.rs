@@ -233,7 +233,14 @@ async fn exchange<S>(
                 .max_buf_size(limits.header_bytes.max(LEAST_BUFFER))
                 .serve_connection(TokioIo::new(wire), service)
                 .with_upgrades();
-            drive(serving, |c| c.graceful_shutdown(), &pulse, keep_alive, phase).await
+            drive(
+                serving,
+                |c| c.graceful_shutdown(),
+                &pulse,
+                keep_alive,
+                phase,
+            )
+            .await
         }
         Protocol::Http2 => {
             let header_bytes = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
@@ -249,7 +256,14 @@ async fn exchange<S>(
                 .keep_alive_interval(timeouts.idle)
                 .keep_alive_timeout(timeouts.idle)
                 .serve_connection(TokioIo::new(wire), service);
-            drive(serving, |c| c.graceful_shutdown(), &pulse, keep_alive, phase).await
+            drive(
+                serving,
+                |c| c.graceful_shutdown(),
+                &pulse,
+                keep_alive,
+                phase,
+            )
+            .await
         }
     };
     match ended {
@@ -325,7 +339,11 @@ where
 /// The system's.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;

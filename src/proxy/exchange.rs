@@ -32,10 +32,9 @@ use crate::audit::record::{self, Early, Stages};
 use crate::config::Route;
 use crate::metrics::{self, RouteMetrics};
 use crate::policy::normalise;
-use crate::policy::{BodyPlan, Canonical, Considered, Fault, Permit, Reason, Shadow, Verdict};
+use crate::policy::{Canonical, Considered, Fault, Permit, Reason, Shadow, Verdict};
 
 /// A request under way.
-#[derive(Debug)]
 pub struct Exchange {
     pub(super) worker: Arc<Worker>,
     pub(super) connection: Arc<Connection>,
@@ -45,7 +44,7 @@ pub struct Exchange {
     pub(super) head: Parts,
     pub(super) trace: Trace,
     /// Set by `normalise`; from then on the headers are in it.
-    pub(super) judged: Option<Judged>,
+    pub(super) judged: Option<Arc<Judged>>,
     pub(super) route: Option<usize>,
     at: Timestamp,
     marked: Instant,
@@ -55,6 +54,7 @@ pub struct Exchange {
     whole: Option<Whole>,
     identified: bool,
     shadow: Vec<Shadow>,
+    template: Option<Arc<str>>,
     recorded: bool,
     busy: Option<Busy>,
 }
@@ -87,6 +87,7 @@ impl Exchange {
             whole: None,
             identified: false,
             shadow: Vec::new(),
+            template: None,
             recorded: false,
         }
     }
@@ -117,18 +118,14 @@ impl Exchange {
         self.route = snapshot.routes.find(canonical.host(), canonical.path());
         let opaque = self.route().map(|route| route.opaque).unwrap_or_default();
         let admitted = canonical.admitted_by(opaque);
-        self.judged = Some(Judged {
+        self.judged = Some(Arc::new(Judged {
             canonical,
             headers: std::mem::take(&mut self.head.headers),
             principal: None,
             client: self.connection.client.ip(),
+            has_body: self.body.is_some(),
             websocket,
-            content: match self.body {
-                Some(_) => Content::Left,
-                None => Content::Absent,
-            },
-            json_depth: self.live.snapshot.config.limits.json_depth,
-        });
+        }));
         self.stages.normalise = self.lap();
         if misdirected {
             return Err(Refusal::misdirected());
@@ -136,26 +133,32 @@ impl Exchange {
         Ok(admitted?)
     }
 
-    /// Who asks.
-    pub async fn identify(&mut self) -> Result<(), Refusal> {
+    /// Who asks. With that, all is known that the request is judged by, but for its body.
+    pub async fn identify(&mut self) -> Result<Arc<Judged>, Refusal> {
         let judged = self.judged.as_mut().ok_or_else(lost)?;
         let identifier = &self.live.snapshot.identifier;
         let certificate = self.connection.certificate.as_ref();
         let found = identifier
             .identify(&self.live.tokens, &judged.headers, certificate, self.at)
             .await;
-        judged.principal = match found {
+        let principal = match found {
             Ok(found) => found.map(|Identified { principal, .. }| principal),
             Err(error) => return Err(Refusal::detailed(error.reason(), error.code())),
         };
-        self.identified = judged.principal.is_some();
+        self.identified = principal.is_some();
+        // Nobody else has it yet, so nothing is copied.
+        Arc::make_mut(judged).principal = principal;
+        let judged = judged.clone();
         self.stages.identify = self.lap();
-        Ok(())
+        Ok(judged)
     }
 
     /// The candidates that are left.
-    pub fn consider<'l>(&mut self, live: &'l Live) -> Result<Considered<'l>, Refusal> {
-        let judged = self.judged.as_ref().ok_or_else(lost)?;
+    pub fn consider<'c>(
+        &mut self,
+        live: &'c Live,
+        judged: &'c Judged,
+    ) -> Result<Considered<'c>, Refusal> {
         if self.route.is_none() {
             // Not 404: what lies behind is nobody's business who may not ask for it.
             return Err(Refusal::of(match judged.principal {
@@ -169,40 +172,43 @@ impl Exchange {
     }
 
     /// The body, if a candidate judges it.
-    pub async fn inspect(&mut self, candidates: &Considered<'_>) -> Result<(), Refusal> {
-        let judged = self.judged.as_mut().ok_or_else(lost)?;
-        let wanted = match candidates.body_plan() {
-            BodyPlan::Leave => false,
-            BodyPlan::Json(_) | BodyPlan::Form(_) => true,
+    pub async fn inspect(&mut self, wanted: bool, judged: &Judged) -> Result<Content, Refusal> {
+        let Some(body) = self.body.take() else {
+            return Ok(Content::Absent);
         };
-        if let Some(body) = self.body.take() {
-            let config = &self.live.snapshot.config;
-            let (limits, timeouts) = (&config.limits, &config.timeouts);
-            let room = &self.live.room;
-            match inspect(wanted, &judged.headers, body, room, limits, timeouts).await? {
-                Inspected::Left(body) => self.body = Some(body),
-                Inspected::Unreadable(fault, body) => {
-                    judged.content = Content::Fault(fault);
-                    self.body = Some(body);
-                }
-                Inspected::Whole(whole) if whole.bytes.is_empty() => {
-                    judged.content = Content::Absent;
-                }
-                Inspected::Whole(whole) => {
-                    judged.content = Content::Whole(whole.bytes.clone());
-                    self.whole = Some(whole);
-                }
-            }
-        }
+        let config = &self.live.snapshot.config;
+        let (limits, timeouts) = (&config.limits, &config.timeouts);
+        let room = &self.live.room;
+        let inspected = inspect(wanted, &judged.headers, body, room, limits, timeouts).await?;
         self.stages.inspect = self.lap();
-        Ok(())
+        Ok(match inspected {
+            Inspected::Left(body) => {
+                self.body = Some(body);
+                Content::Left
+            }
+            Inspected::Unreadable(fault, body) => {
+                self.body = Some(body);
+                Content::Fault(fault)
+            }
+            Inspected::Whole(whole) if whole.bytes.is_empty() => Content::Absent,
+            Inspected::Whole(whole) => {
+                let bytes = whole.bytes.clone();
+                self.whole = Some(whole);
+                Content::Whole(bytes)
+            }
+        })
     }
 
     /// The verdict.
-    pub fn decide(&mut self, candidates: Considered<'_>) -> Result<Permit, Refusal> {
-        let judged = self.judged.as_ref().ok_or_else(lost)?;
-        let decision = judged.decide(candidates, self.at);
+    pub fn decide(
+        &mut self,
+        candidates: Considered<'_>,
+        content: &Content,
+    ) -> Result<Permit, Refusal> {
+        let depth = self.live.snapshot.config.limits.json_depth;
+        let decision = content.decide(candidates, depth);
         self.shadow = decision.shadow;
+        self.template = decision.template;
         self.stages.decide = self.lap();
         match decision.verdict {
             Verdict::Permit(permit) => Ok(permit),
@@ -214,7 +220,6 @@ impl Exchange {
     pub async fn record(&mut self, permit: &Permit) -> Result<Outcome, Refusal> {
         let mut decision = self.decision(record::Verdict::Permit);
         decision.policies = permit.policy().into();
-        decision.request.template = Some(Cow::Borrowed(permit.template()));
         let audit = &self.worker.shared.audit;
         let kept = audit.decided(&decision).await;
         drop(decision);
@@ -282,13 +287,14 @@ impl Exchange {
         let snapshot = &self.live.snapshot;
         let route = self.route();
         let upstream = route.and_then(|route| snapshot.config.upstreams.get(route.upstream));
-        let judged = self.judged.as_ref();
+        let judged = self.judged.as_deref();
         let request = match judged {
             None => record::Request {
                 method: Some(Cow::Borrowed(self.head.method.as_str())),
                 ..record::Request::default()
             },
             Some(Judged { canonical, .. }) => record::Request {
+                template: self.template.as_deref().map(Cow::Borrowed),
                 method: Some(Cow::Borrowed(canonical.method())),
                 host: Some(Cow::Borrowed(canonical.host())),
                 path: Some(Cow::Borrowed(canonical.path())),
@@ -346,16 +352,22 @@ impl Exchange {
         }
     }
 
-    /// Takes what was judged, without the headers that no longer hold.
-    pub(super) fn take_judged(&mut self) -> Result<Judged, Refusal> {
-        let mut judged = self.judged.take().ok_or_else(lost)?;
-        if self.whole.as_ref().is_some_and(|whole| whole.decoded) {
-            judged.headers.remove(header::CONTENT_ENCODING);
+    /// Takes away the headers that no longer hold for what is forwarded.
+    pub(super) fn settle(&mut self, mut judged: Arc<Judged>) -> Arc<Judged> {
+        let decoded = self.whole.as_ref().is_some_and(|whole| whole.decoded);
+        let stale = !self.trace.continued() && judged.headers.contains_key(TRACESTATE);
+        if decoded || stale {
+            // The account has no more use for it, so nothing is copied.
+            self.judged = None;
+            let headers = &mut Arc::make_mut(&mut judged).headers;
+            if decoded {
+                headers.remove(header::CONTENT_ENCODING);
+            }
+            if stale {
+                headers.remove(TRACESTATE);
+            }
         }
-        if !self.trace.continued() {
-            judged.headers.remove(TRACESTATE);
-        }
-        Ok(judged)
+        judged
     }
 
     /// The sign that this exchange is open, for its answer.

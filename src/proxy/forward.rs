@@ -57,7 +57,7 @@ pub async fn forward(
     outbound: Outbound<'_>,
     upstream: &Arc<Upstream>,
 ) -> Result<Sent, UpstreamError> {
-    let deadline = Deadline::first(permit.until, outbound.route.request_timeout);
+    let deadline = Deadline::first(permit.until(), outbound.route.request_timeout);
     let websocket = outbound.websocket;
     let request = request(&permit, outbound, upstream)?;
     let sending = upstream.send(request);
@@ -90,7 +90,7 @@ fn request(
         outbound.headers,
         outbound.version,
         &Outgoing {
-            named: &permit.named_headers,
+            named: permit.named_headers(),
             forward: match &route.forward_headers {
                 ForwardHeaders::Named(names) => Forward::Named(names),
                 ForwardHeaders::Any => Forward::Any,
@@ -106,7 +106,7 @@ fn request(
         value.set_sensitive(true);
         headers.insert(name.clone(), value);
     }
-    for (name, value) in &permit.set_headers {
+    for (name, value) in permit.set_headers() {
         headers.insert(name.clone(), value.clone());
     }
     let authority = authority(outbound.request, outbound.headers)?;

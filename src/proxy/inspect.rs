@@ -83,7 +83,10 @@ impl Room {
 fn blocks(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(BLOCK))
         .unwrap_or(u32::MAX)
-        .clamp(1, u32::try_from(Semaphore::MAX_PERMITS >> 8).unwrap_or(u32::MAX))
+        .clamp(
+            1,
+            u32::try_from(Semaphore::MAX_PERMITS >> 8).unwrap_or(u32::MAX),
+        )
 }
 
 /// Reads the body if it is wanted.
@@ -289,7 +292,11 @@ mod tests {
         let long = "x".repeat(60).leak();
         let grown = run(&plain, pieces(vec![data(long), data(long)])).await;
         assert_eq!(grown, Err("body_too_large".into()));
-        let cut = run(&plain, pieces(vec![data("ab"), Err(std::io::Error::other("gone"))])).await;
+        let cut = run(
+            &plain,
+            pieces(vec![data("ab"), Err(std::io::Error::other("gone"))]),
+        )
+        .await;
         assert_eq!(cut, Err("body_incomplete".into()));
     }
 
@@ -327,13 +334,21 @@ mod tests {
         assert_eq!(run(&headers, body(cut)).await, Err("body_encoding".into()));
         let plain = run(&headers, body(b"{}".to_vec())).await;
         assert_eq!(plain, Err("body_encoding".into()));
-        assert_eq!(run(&encoded("identity"), body(b"{}".to_vec())).await.as_deref(), Ok("{}"));
+        assert_eq!(
+            run(&encoded("identity"), body(b"{}".to_vec()))
+                .await
+                .as_deref(),
+            Ok("{}")
+        );
         for other in ["br", "gzip, gzip", "deflate", ""] {
             let refused = run(&encoded(other), body(b"{}".to_vec())).await;
             assert_eq!(refused, Err("unread content_encoding".into()), "{other}");
         }
         let mut twice = encoded("gzip");
-        twice.append(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
+        twice.append(
+            header::CONTENT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
         let refused = run(&twice, body(b"{}".to_vec())).await;
         assert_eq!(refused, Err("unread content_encoding".into()));
     }

@@ -9,12 +9,12 @@ use http::HeaderMap;
 use jiff::Timestamp;
 
 use crate::policy::{
-    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet, Principal,
-    Verdict,
+    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet,
+    Principal, Verdict,
 };
 
-/// A request as it is judged.
-#[derive(Debug)]
+/// A request as it is judged, but for its body.
+#[derive(Clone, Debug)]
 pub struct Judged {
     /// Method, host, path and query.
     pub canonical: Canonical,
@@ -24,16 +24,14 @@ pub struct Judged {
     pub principal: Option<Arc<Principal>>,
     /// The client's address.
     pub client: IpAddr,
+    /// Whether a body comes with it.
+    pub has_body: bool,
     /// Whether this is a WebSocket handshake.
     pub websocket: bool,
-    /// The body.
-    pub content: Content,
-    /// How deeply JSON may nest.
-    pub json_depth: usize,
 }
 
 /// What is known of the body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Content {
     /// None came.
     Absent,
@@ -53,26 +51,42 @@ impl Judged {
             headers: &self.headers,
             principal: self.principal.as_deref(),
             client: self.client,
-            has_body: !matches!(self.content, Content::Absent),
+            has_body: self.has_body,
             websocket: self.websocket,
             now,
         }
     }
 
-    /// The verdict on the candidates of this request.
-    pub fn decide(&self, candidates: Considered<'_>, now: Timestamp) -> Decision {
-        let fields = match (candidates.body_plan(), &self.content) {
+    /// Whether these policies would permit the request at this moment.
+    pub fn holds(
+        &self,
+        policies: &PolicySet,
+        content: &Content,
+        depth: usize,
+        now: Timestamp,
+    ) -> bool {
+        let candidates = policies.consider(&self.facts(now));
+        match content.decide(candidates, depth).verdict {
+            Verdict::Permit(_) => true,
+            Verdict::Deny(_) => false,
+        }
+    }
+}
+
+impl Content {
+    /// The verdict on the candidates of the request that it came with. JSON may nest so deeply.
+    pub fn decide(&self, candidates: Considered<'_>, depth: usize) -> Decision {
+        let fields = match (candidates.body_plan(), self) {
             (BodyPlan::Json(projection), Content::Whole(bytes)) => {
-                Some(BodyFields::json(bytes, projection, self.json_depth))
+                Some(BodyFields::json(bytes, projection, depth))
             }
             (BodyPlan::Form(projection), Content::Whole(bytes)) => {
                 Some(BodyFields::form(bytes, projection))
             }
-            (BodyPlan::Leave, _)
-            | (_, Content::Absent | Content::Left | Content::Fault(_)) => None,
+            (BodyPlan::Leave, _) | (_, Content::Absent | Content::Left | Content::Fault(_)) => None,
         };
-        let asked = !matches!(candidates.body_plan(), BodyPlan::Leave);
-        let body = match (&fields, &self.content) {
+        let asked = candidates.body_plan().wants();
+        let body = match (&fields, self) {
             (Some(Ok(fields)), _) => Body::Fields(fields),
             (Some(Err(fault)), _) | (None, Content::Fault(fault)) => Body::Fault(*fault),
             (None, Content::Absent) => Body::Absent,
@@ -80,15 +94,6 @@ impl Judged {
             (None, Content::Left) if asked => Body::Fault(Fault::BodyIncomplete),
             (None, Content::Left | Content::Whole(_)) => Body::Unread,
         };
-        candidates.decide(&self.facts(now), body)
-    }
-
-    /// Whether these policies would permit the request at this moment.
-    pub fn holds(&self, policies: &PolicySet, now: Timestamp) -> bool {
-        let candidates = policies.consider(&self.facts(now));
-        match self.decide(candidates, now).verdict {
-            Verdict::Permit(_) => true,
-            Verdict::Deny(_) => false,
-        }
+        candidates.decide(body)
     }
 }

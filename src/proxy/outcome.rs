@@ -5,7 +5,6 @@
 //! among the open connections, since a tunnel outlives the connection that it came on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Response, Version};
 use hyper::upgrade::OnUpgrade;
@@ -15,7 +14,7 @@ use super::accept::Connection;
 use super::answer::Answer;
 use super::exchange::{Exchange, lost};
 use super::forward::{Outbound, forward};
-use super::judged::Judged;
+use super::judged::{Content, Judged};
 use super::relay::{Bounds, Closing, Deadline, End, Relay};
 use super::respond::Refusal;
 use super::streams::Ticket;
@@ -24,14 +23,14 @@ use super::upstream::{BodyFault, BodyState, RequestBody, Sent, UpstreamError};
 use super::worker::{Phase, Worker};
 use crate::audit::{self, OpenOutcome};
 use crate::metrics::RouteMetrics;
-use crate::policy::{Fault, Permit, Reason};
+use crate::policy::{Fault, Permit, PolicySet, Reason};
 
 /// The open account of a forwarded request.
 #[derive(Debug)]
 pub struct Outcome {
     open: Option<OpenOutcome>,
     worker: Arc<Worker>,
-    connection: Arc<Connection>,
+    _connection: Arc<Connection>,
     route: RouteMetrics,
     sent: Option<Arc<BodyState>>,
 }
@@ -41,16 +40,18 @@ impl Exchange {
     pub async fn forward(
         &mut self,
         permit: Permit,
+        judged: Arc<Judged>,
+        content: Content,
         mut outcome: Outcome,
     ) -> Result<Response<Answer>, Refusal> {
         let body = self.outgoing();
         outcome.sends(&body);
-        let judged = Arc::new(self.take_judged()?);
+        let judged = self.settle(judged);
         let handshake = match self.handshake(&judged) {
             Ok(handshake) => handshake,
             Err(fault) => return Err(outcome.failed(Refusal::from(fault), End::Aborted)),
         };
-        let Some(mut ticket) = self.ticket(&judged) else {
+        let Some(mut ticket) = self.ticket(&judged, content) else {
             return Err(outcome.failed(Refusal::of(Reason::Revoked), End::Cut));
         };
         let live = self.live();
@@ -58,7 +59,7 @@ impl Exchange {
         let index = self.route.ok_or_else(lost)?;
         let route = config.routes.get(index).ok_or_else(lost)?;
         let upstream = live.upstreams.get(route.upstream).ok_or_else(lost)?;
-        let deadline = Deadline::first(ends(&permit, &judged), route.request_timeout);
+        let deadline = Deadline::first(permit.until(), route.request_timeout);
         let outbound = Outbound {
             route,
             request: &judged.canonical,
@@ -133,18 +134,21 @@ impl Exchange {
 
     /// Enters the request among those that are judged again when policies change. `None` where they changed
     /// since its decision and no longer permit it.
-    fn ticket(&self, judged: &Arc<Judged>) -> Option<Ticket> {
+    fn ticket(&self, judged: &Arc<Judged>, content: Content) -> Option<Ticket> {
+        let depth = self.live.snapshot.config.limits.json_depth;
         let held = judged.clone();
-        let holds = Box::new(move |policies: &_, now| held.holds(policies, now));
+        let kept = content.clone();
+        let holds =
+            Box::new(move |policies: &PolicySet, now| held.holds(policies, &kept, depth, now));
         let ticket = self.worker.streams.register(holds);
         // Whoever changes policies asks the registered ones after the change: so this look comes after registering.
         if self.worker.shared.generation() == self.live.snapshot.generation {
             return Some(ticket);
         }
         let newest = self.worker.shared.snapshot();
-        judged
-            .holds(&newest.policies, Timestamp::now())
-            .then_some(ticket)
+        let now = Timestamp::now();
+        let holds = judged.holds(&newest.policies, &content, depth, now);
+        holds.then_some(ticket)
     }
 }
 
@@ -155,7 +159,7 @@ impl Outcome {
         Outcome {
             open: Some(audit.open_outcome(exchange.id, exchange.started)),
             worker: exchange.worker.clone(),
-            connection: exchange.connection.clone(),
+            _connection: exchange.connection.clone(),
             route: exchange.metrics().clone(),
             sent: None,
         }
@@ -248,23 +252,6 @@ impl Drop for Outcome {
     }
 }
 
-/// When the right ends: with the permit's window or with the identity, whichever is first. A token that is in
-/// use within the leeway past its end has the rest of the longest leeway.
-fn ends(permit: &Permit, judged: &Judged) -> Option<Timestamp> {
-    let identity = judged.principal.as_ref().and_then(|who| who.expires_at);
-    let identity = identity.map(|end| {
-        if end > Timestamp::now() {
-            end
-        } else {
-            end.checked_add(MAX_LEEWAY).unwrap_or(end)
-        }
-    });
-    match (permit.until(), identity) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (one, other) => one.or(other),
-    }
-}
-
 /// What the client is told when its request is cut before a response came.
 fn cut(end: End) -> Refusal {
     match end {
@@ -274,6 +261,3 @@ fn cut(end: End) -> Refusal {
         }
     }
 }
-
-/// The longest leeway that a provider may have.
-const MAX_LEEWAY: Duration = Duration::from_secs(60);

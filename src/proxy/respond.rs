@@ -31,7 +31,7 @@ pub struct Refusal {
     /// The forbids that apply: for the record only, never for the caller.
     pub policies: Vec<Arc<str>>,
     /// Judged fields that failed and that the caller sent.
-    pub fields: Vec<String>,
+    pub fields: Vec<Box<str>>,
     /// When to come again.
     pub retry_after: Option<Duration>,
     /// The one case in which the same reason has another status.
@@ -287,8 +287,8 @@ struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
     next_action: &'static str,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    fields: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    fields: &'a [Box<str>],
 }
 
 /// Trailers only (the gRPC protocol over HTTP/2, "Responses"): gRPC clients look at nothing else.
@@ -413,12 +413,18 @@ mod tests {
             assert_eq!(body["next_action"], next, "{reason}");
             assert_eq!(body.get("fields"), None);
             assert_eq!(response.headers()["cache-control"], "no-store");
-            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
             assert_eq!(
                 response.headers().contains_key("www-authenticate"),
                 status == 401
             );
-            assert_eq!(response.headers().contains_key("retry-after"), status == 503);
+            assert_eq!(
+                response.headers().contains_key("retry-after"),
+                status == 503
+            );
         }
     }
 
@@ -469,7 +475,10 @@ mod tests {
         assert_eq!(body["error"]["data"]["reason"], "forbidden");
 
         let (response, body) = answer(&Refusal::of(Reason::Unavailable), Some(call));
-        assert_eq!((response.status().as_u16(), &body["id"]), (503, &json!("a1")));
+        assert_eq!(
+            (response.status().as_u16(), &body["id"]),
+            (503, &json!("a1"))
+        );
         let (response, _) = answer(&Refusal::of(Reason::NoCredentials), Some(call));
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key("www-authenticate"));
@@ -477,7 +486,10 @@ mod tests {
 
     #[test]
     fn what_is_no_call_gets_a_problem() {
-        let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"m"}}"#, "x".repeat(300));
+        let long = format!(
+            r#"{{"jsonrpc":"2.0","id":"{}","method":"m"}}"#,
+            "x".repeat(300)
+        );
         let bodies: &[&[u8]] = &[
             br#"{"jsonrpc":"2.0","method":"notify"}"#,
             br#"{"jsonrpc":"1.0","id":1,"method":"m"}"#,
@@ -494,7 +506,10 @@ mod tests {
         }
         let call = br#"{"jsonrpc":"2.0","id":1,"method":"m"}"#;
         let (response, body) = answer(&Refusal::from(Fault::JsonBom), Some(call));
-        assert_eq!((response.status().as_u16(), &body["detail"]), (400, &json!("json_bom")));
+        assert_eq!(
+            (response.status().as_u16(), &body["detail"]),
+            (400, &json!("json_bom"))
+        );
     }
 
     #[test]

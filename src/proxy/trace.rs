@@ -61,15 +61,7 @@ impl Trace {
     /// What the upstream gets as `traceparent`.
     pub fn header(&self) -> HeaderValue {
         let mut text = [0u8; 55];
-        let parts: [&[u8]; 7] = [
-            b"00",
-            b"-",
-            &self.id,
-            b"-",
-            &self.span,
-            b"-",
-            &self.flags,
-        ];
+        let parts: [&[u8]; 7] = [b"00", b"-", &self.id, b"-", &self.span, b"-", &self.flags];
         let mut bytes = parts.into_iter().flatten();
         text.fill_with(|| bytes.next().copied().unwrap_or(b'0'));
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))

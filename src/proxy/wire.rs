@@ -246,7 +246,10 @@ mod tests {
         let get = b"GET / HTTP/1.1\r\n\r\n".as_slice();
         let cases: &[(&[&[u8]], Protocol)] = &[
             (&[PREFACE], Protocol::Http2),
-            (&[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n...."], Protocol::Http2),
+            (
+                &[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n...."],
+                Protocol::Http2,
+            ),
             (&[get], Protocol::Http1),
             (&[b"P", b"OST / HTTP/1.1\r\n\r\n"], Protocol::Http1),
             (&[b"PRI * HTTP/2.0\r\n\r\nXX"], Protocol::Http1),

@@ -171,7 +171,9 @@ impl Live {
         };
         let upstreams = snapshot.config.upstreams.iter();
         // Connections outlive a reload that leaves their upstream as it was.
-        let upstreams = upstreams.map(|wanted| known(wanted).unwrap_or_else(|| Upstream::observed(wanted, shared.observer.clone())));
+        let upstreams = upstreams.map(|wanted| {
+            known(wanted).unwrap_or_else(|| Upstream::observed(wanted, shared.observer.clone()))
+        });
         let routes = snapshot.config.routes.iter().map(|route| {
             let names = route.set_headers.iter().map(|(name, _)| name.clone());
             (shared.metrics.route(&route.name), names.collect())

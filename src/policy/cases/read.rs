@@ -257,7 +257,9 @@ fn headers(fields: &Fields<'_>, problems: &mut Problems) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let host = match fields.optional("host") {
         None => Some(HeaderValue::from_static(HOST)),
-        Some(at) => at.text(problems).and_then(|text| value(&at, text, problems)),
+        Some(at) => at
+            .text(problems)
+            .and_then(|text| value(&at, text, problems)),
     };
     headers.extend(host.map(|host| (header::HOST, host)));
     let Some(at) = fields.optional("headers") else {
@@ -282,11 +284,7 @@ fn headers(fields: &Fields<'_>, problems: &mut Problems) -> HeaderMap {
 }
 
 /// The body's bytes, with the headers that describe them. Headers that the case writes itself stay as they are.
-fn body(
-    fields: &Fields<'_>,
-    headers: &mut HeaderMap,
-    problems: &mut Problems,
-) -> Option<Vec<u8>> {
+fn body(fields: &Fields<'_>, headers: &mut HeaderMap, problems: &mut Problems) -> Option<Vec<u8>> {
     let content_type = fields
         .optional("content_type")
         .and_then(|at| value(&at, at.text(problems)?, problems));
@@ -376,7 +374,10 @@ fn expect(at: &At<'_>, problems: &mut Problems) -> Option<Expect> {
             })
         }
         (Some(_), Some(_)) | (None, None) => {
-            at.problem(problems, "expected either `permit: <id>` or `deny: <reason>`");
+            at.problem(
+                problems,
+                "expected either `permit: <id>` or `deny: <reason>`",
+            );
             None
         }
     }
@@ -531,7 +532,12 @@ mod tests {
 
         let request = one("{ method: GET, path: /ws, upgrade: websocket }").unwrap();
         assert_eq!(request.headers["upgrade"], "websocket");
-        assert!(one("{ method: GET, path: 'a b' }").unwrap().target.is_none());
+        assert!(
+            one("{ method: GET, path: 'a b' }")
+                .unwrap()
+                .target
+                .is_none()
+        );
     }
 
     #[test]

@@ -86,7 +86,9 @@ impl Path {
     pub(super) fn joined<'p>(&'p self, range: Range<usize>, path: &'p str) -> Option<Cow<'p, str>> {
         let segments = self.segments.get(range.clone())?;
         if let ([first, ..], [.., last]) = (segments, segments)
-            && segments.iter().all(|segment| !segment.decoded)
+            && segments
+                .iter()
+                .all(|segment| segment.end as usize <= path.len())
         {
             return path
                 .get(first.start as usize..last.end as usize)
