@@ -5,11 +5,17 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use portcullis::policy::json::Pointer;
 use portcullis::policy::{BodyFields, Projection};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    body(&mut criterion);
+    criterion.final_summary();
+}
 
 fn body(c: &mut Criterion) {
     for size in [1_000, 10_000, 100_000] {
@@ -166,6 +172,3 @@ fn order(size: usize) -> Shape {
         ],
     }
 }
-
-criterion_group!(benches, body);
-criterion_main!(benches);

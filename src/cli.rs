@@ -4,6 +4,7 @@
 //! read. What a command is asked for goes to standard output, what it says about itself to standard error.
 
 pub mod check;
+pub mod demo;
 pub mod schema;
 pub mod serve;
 pub mod test;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Run the proxy.
     Serve(serve::Args),
+    /// Run the whole journey on loopback: sample API, issuer, gateway, and ready-made calls.
+    Demo(demo::Args),
     /// Load a configuration or policies, and tell every problem.
     Check(check::Args),
     /// Run the cases that stand beside policies.
@@ -78,6 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             drop(out);
             return serve::run(&args).into();
         }
+        Command::Demo(args) => demo::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
         Command::Schema(args) => schema::run(&args, &mut out),

@@ -11,10 +11,18 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     while let Some(path) = open.pop() {
         if path.is_dir() {
-            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            open.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
         } else if path.extension().is_some_and(|e| e == "rs") && !is_test(&path) {
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+            let code = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             found.push((path, code));
         }
     }
@@ -23,27 +31,49 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.components().any(|c| c.as_os_str() == "tests") || path.file_name().is_some_and(|n| n == "tests.rs")
+    path.components().any(|c| c.as_os_str() == "tests")
+        || path.file_name().is_some_and(|n| n == "tests.rs")
 }
 
 /// Code without comments, line by line with its number.
 fn lines(code: &str) -> impl Iterator<Item = (usize, &str)> {
-    let code = code.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let code = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
     code.enumerate().map(|(n, line)| (n + 1, line))
 }
 
 /// The words of a line: `tokio::spawn(async` has `tokio`, `spawn`, `async`.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+    line.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
 }
 
 #[test]
 fn the_policy_core_does_no_io_has_no_async_and_reads_no_clock() {
-    let absent = ["tokio", "hyper", "async", "await", "fs", "env", "net_io", "Instant", "SystemTime", "TcpStream", "File", "stdin", "thread", "println"];
+    let absent = [
+        "tokio",
+        "hyper",
+        "async",
+        "await",
+        "fs",
+        "env",
+        "net_io",
+        "Instant",
+        "SystemTime",
+        "TcpStream",
+        "File",
+        "stdin",
+        "thread",
+        "println",
+    ];
     let mut found = Vec::new();
     let core = sources("src/policy");
     assert!(core.len() > 15, "the core was found");
-    for (path, code) in core.iter().chain(&[(PathBuf::from("src/policy.rs"), fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/policy.rs")).unwrap())]) {
+    for (path, code) in core.iter().chain(&[(
+        PathBuf::from("src/policy.rs"),
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/policy.rs")).unwrap(),
+    )]) {
         for (n, line) in lines(code) {
             for word in words(line).filter(|word| absent.contains(word)) {
                 found.push(format!("{}:{n}: {word}", path.display()));
@@ -61,19 +91,34 @@ fn only_decide_makes_a_permit_and_only_forward_takes_one() {
     let mut made = Vec::new();
     for (path, code) in sources("src") {
         for (n, line) in lines(&code) {
-            if line.contains("Permit {") && !line.contains("struct") && !line.contains("impl") && !line.contains("->") {
+            if line.contains("Permit {")
+                && !line.contains("struct")
+                && !line.contains("impl")
+                && !line.contains("->")
+            {
                 made.push(format!("{}:{n}: {}", path.display(), line.trim()));
             }
         }
     }
-    assert!(made.iter().all(|place| place.contains("src/policy/decide.rs")), "{}", made.join("\n"));
+    assert!(
+        made.iter()
+            .all(|place| place.contains("src/policy/decide.rs")),
+        "{}",
+        made.join("\n")
+    );
     assert!(!made.is_empty());
 }
 
 #[test]
 fn no_file_is_longer_than_a_reader_can_hold() {
     // Each of these is one table or one type, longer than it is deep.
-    let known = ["src/audit/record.rs", "src/audit/writer.rs", "src/policy/source.rs", "src/proxy/respond.rs", "src/yaml.rs"];
+    let known = [
+        "src/audit/record.rs",
+        "src/audit/writer.rs",
+        "src/policy/source.rs",
+        "src/proxy/respond.rs",
+        "src/yaml.rs",
+    ];
     let long: Vec<String> = sources("src")
         .into_iter()
         .map(|(path, code)| (path, code.lines().count()))
@@ -89,6 +134,10 @@ fn nothing_is_left_open() {
         for mark in ["todo!", "unimplemented!", "FIXME", "XXX"] {
             assert!(!code.contains(mark), "{} holds {mark}", path.display());
         }
-        assert!(!code.contains("#[allow("), "{} silences a lint without a reason", path.display());
+        assert!(
+            !code.contains("#[allow("),
+            "{} silences a lint without a reason",
+            path.display()
+        );
     }
 }

@@ -6,7 +6,7 @@
 mod issuer;
 mod world;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use http_body_util::Full;
 use jiff::{SignedDuration, Timestamp};
 
 use self::issuer::{AUDIENCE, ISSUER, Issuer};
+use super::Exit;
 use crate::app::{App, Running};
 use crate::audit::read::{Record, describe};
 use crate::config::Config;
@@ -79,12 +80,40 @@ const CALLS: [Call; 4] = [
     },
 ];
 
-/// Runs the demo until it is asked to stop; with `once`, makes the calls and tells whether all ended as they should.
-pub async fn run(once: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
+/// `portcullis demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Make the calls, tell how they ended, and end; exit 0 only if each ended as it should.
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs the demo: until it is asked to stop or, with `--once`, to the end of its calls.
+pub fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match runtime.block_on(play(args.once, out)) {
+        Ok(true) => Ok(Exit::Fine),
+        Ok(false) => Ok(Exit::Found),
+        Err(error) => match error.downcast::<io::Error>() {
+            Ok(error) => Err(error),
+            Err(error) => {
+                super::complain(&format!("the demo can't go on: {error:#}"));
+                Ok(Exit::Found)
+            }
+        },
+    }
+}
+
+async fn play(once: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
     let folder = Folder::new()?;
     let issuer = Issuer::new()?;
     let running = start(&folder.0, &issuer).await?;
-    let gateway = *running.addresses.first().context("the gateway has an address")?;
+    let gateway = *running
+        .addresses
+        .first()
+        .context("the gateway has an address")?;
     let now = Timestamp::now();
     let tokens = Tokens {
         good: issuer.support_token(now)?,
@@ -95,8 +124,9 @@ pub async fn run(once: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
         make_calls(out, gateway, &tokens).await?
     } else {
         print_calls(out, gateway, &tokens)?;
+        let log = folder.0.join("audit.jsonl");
         tokio::select! {
-            followed = follow(out, &folder.0.join("audit.jsonl")) => followed?,
+            followed = follow(out, &log) => followed?,
             asked = shutdown::asked() => asked?,
         }
         true
@@ -112,7 +142,11 @@ struct Tokens {
 
 impl Tokens {
     fn of(&self, call: &Call) -> &str {
-        if call.expired { &self.expired } else { &self.good }
+        if call.expired {
+            &self.expired
+        } else {
+            &self.good
+        }
     }
 }
 
@@ -123,7 +157,13 @@ async fn start(folder: &Path, issuer: &Issuer) -> anyhow::Result<Running> {
     let path = folder.join("portcullis.yaml");
     std::fs::write(&path, config(upstream, keys))?;
     let config = Config::load(&path).map_err(|problems| {
-        anyhow::anyhow!("the demo's own configuration is refused: {}", problems.first().map(ToString::to_string).unwrap_or_default())
+        anyhow::anyhow!(
+            "the demo's own configuration is refused: {}",
+            problems
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        )
     })?;
     Ok(App::start(config, Some(path)).await?)
 }
@@ -154,36 +194,68 @@ workers: 1
     )
 }
 
-fn introduce(out: &mut dyn Write, running: &Running, gateway: SocketAddr) -> std::io::Result<()> {
-    writeln!(out, "This little world, all on loopback and gone when it ends:")?;
-    writeln!(out, "  gateway    http://{gateway}   everything goes through here; default is deny")?;
-    writeln!(out, "  upstream   an API of accounts and notes that checks nothing but its own key, which agents never see")?;
-    writeln!(out, "  issuer     {ISSUER}   signs the agent's token (ES256)")?;
+fn introduce(out: &mut dyn Write, running: &Running, gateway: SocketAddr) -> io::Result<()> {
+    writeln!(
+        out,
+        "This little world, all on loopback and gone when it ends:"
+    )?;
+    writeln!(
+        out,
+        "  gateway    http://{gateway}   everything goes through here; default is deny"
+    )?;
+    writeln!(
+        out,
+        "  upstream   an API of accounts and notes that checks nothing but its own key, which agents never see"
+    )?;
+    writeln!(
+        out,
+        "  issuer     {ISSUER}   signs the agent's token (ES256)"
+    )?;
     if let Some(admin) = running.admin {
-        writeln!(out, "  admin      http://{admin}/metrics   also /policies, /healthz, /readyz")?;
+        writeln!(
+            out,
+            "  admin      http://{admin}/metrics   also /policies, /healthz, /readyz"
+        )?;
     }
-    writeln!(out, "  agent      spiffe://demo/agent/support/7, for user ann, on ticket T1 about account 42 of tenant acme")?;
+    writeln!(
+        out,
+        "  agent      spiffe://demo/agent/support/7, for user ann, on ticket T1 about account 42 of tenant acme"
+    )?;
     writeln!(out, "\nIts policies:")?;
-    for line in POLICY.lines().filter_map(|line| line.trim().strip_prefix("about: ")) {
+    for line in POLICY
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("about: "))
+    {
         writeln!(out, "  - {line}")?;
     }
     writeln!(out)
 }
 
-fn print_calls(out: &mut dyn Write, gateway: SocketAddr, tokens: &Tokens) -> std::io::Result<()> {
+fn print_calls(out: &mut dyn Write, gateway: SocketAddr, tokens: &Tokens) -> io::Result<()> {
     writeln!(out, "Try these in another terminal:\n")?;
     for call in &CALLS {
         writeln!(out, "# {}: {}", call.title, call.why)?;
-        write!(out, "curl -i -X {} http://{gateway}{}", call.method, call.path)?;
+        write!(
+            out,
+            "curl -i -X {} http://{gateway}{}",
+            call.method, call.path
+        )?;
         if let Some(body) = call.body {
             write!(out, " -H 'Content-Type: application/json' -d '{body}'")?;
         }
         writeln!(out, " -H 'Authorization: Bearer {}'\n", tokens.of(call))?;
     }
-    writeln!(out, "The audit log, as calls come in (Ctrl-C ends the demo):")
+    writeln!(
+        out,
+        "The audit log, as calls come in (Ctrl-C ends the demo):"
+    )
 }
 
-async fn make_calls(out: &mut dyn Write, gateway: SocketAddr, tokens: &Tokens) -> anyhow::Result<bool> {
+async fn make_calls(
+    out: &mut dyn Write,
+    gateway: SocketAddr,
+    tokens: &Tokens,
+) -> anyhow::Result<bool> {
     let mut fine = true;
     for call in &CALLS {
         let mut request = Request::builder()
@@ -194,17 +266,37 @@ async fn make_calls(out: &mut dyn Write, gateway: SocketAddr, tokens: &Tokens) -
         if call.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(Bytes::from_static(call.body.unwrap_or_default().as_bytes())))?;
+        let request = request.body(Full::new(Bytes::from_static(
+            call.body.unwrap_or_default().as_bytes(),
+        )))?;
         let (status, body) = world::call(gateway, request).await?;
-        let reason = serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|b| Some(b.get("reason")?.as_str()?.to_owned()));
+        let reason = serde_json::from_str::<serde_json::Value>(&body)
+            .ok()
+            .and_then(|b| Some(b.get("reason")?.as_str()?.to_owned()));
         let as_it_should = status == call.status && reason.as_deref() == call.reason;
         fine &= as_it_should;
         writeln!(out, "{}: {} {}", call.title, call.method, call.path)?;
         writeln!(out, "  because {}", call.why)?;
         writeln!(out, "  {} {}", status.as_u16(), body.trim_end())?;
-        writeln!(out, "  {}\n", if as_it_should { "as it should" } else { "NOT as it should" })?;
+        writeln!(
+            out,
+            "  {}\n",
+            if as_it_should {
+                "as it should"
+            } else {
+                "NOT as it should"
+            }
+        )?;
     }
-    writeln!(out, "{}", if fine { "Each call ended as it should." } else { "Some call did not end as it should." })?;
+    writeln!(
+        out,
+        "{}",
+        if fine {
+            "Each call ended as it should."
+        } else {
+            "Some call did not end as it should."
+        }
+    )?;
     Ok(fine)
 }
 

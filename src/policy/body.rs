@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 
 use super::fault::Fault;
 use super::json::scan::{Scalar, Scanner};
-use super::json::{Json, Pointer};
+use super::json::{Json, Pointer, fold};
 use super::value::Value;
 use trie::{LISTS, Node};
 use walk::Walk;
@@ -107,9 +107,9 @@ impl<'b> BodyFields<'b> {
 
     /// The field of this id; [`Value::Missing`] where the body has none.
     pub fn field(&self, id: u32) -> Value<'_> {
-        // A handful: to search them in order is quickest.
-        let found = self.ids.iter().find(|(other, _)| *other == id);
-        match found.and_then(|(_, slot)| self.slots.get(*slot)) {
+        let found = self.ids.binary_search_by_key(&id, |(other, _)| *other);
+        let slot = found.ok().and_then(|at| self.ids.get(at));
+        match slot.and_then(|(_, slot)| self.slots.get(*slot)) {
             None | Some(Slot::Missing) => Value::Missing,
             Some(Slot::Unreadable) => Value::Unreadable,
             Some(Slot::Scalar(Scalar::Null)) => Value::Null,
@@ -180,6 +180,7 @@ impl Default for Plan {
 
 impl Plan {
     fn new(mut fields: Vec<(u32, Pointer)>, mut only: Vec<(u32, Vec<Pointer>)>) -> Plan {
+        fold::prepare();
         fields.sort_unstable();
         fields.dedup();
         only.sort_unstable();

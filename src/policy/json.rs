@@ -1,7 +1,7 @@
 //! JSON as the policy core keeps it: claims, and those judged values that are containers.
 //!
-//! A document is read strictly (RFC 8259) by the [`scan`]ner: what two readers could read differently is a
-//! fault, a key twice in one object above all. There is deliberately no lenient mode and no serialiser.
+//! A document is read strictly (RFC 8259) by the scanner: what two readers could read differently is a fault,
+//! a key twice in one object above all. There is deliberately no lenient mode and no serialiser.
 
 pub(in crate::policy) mod fold;
 pub(in crate::policy) mod scan;

@@ -23,16 +23,24 @@ pub(super) struct Issuer {
 
 impl Issuer {
     pub(super) fn new() -> anyhow::Result<Issuer> {
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref())?;
         // An uncompressed point: 4, then x and y of 32 bytes each (SEC 1, section 2.3.3).
         let point = pair.public_key().as_ref();
-        let (x, y) = point.get(1..).context("a public key")?.split_at_checked(32).context("a P-256 point")?;
+        let (x, y) = point
+            .get(1..)
+            .context("a public key")?
+            .split_at_checked(32)
+            .context("a P-256 point")?;
         let jwks = json!({ "keys": [{
             "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "demo",
             "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
         }] });
-        Ok(Issuer { key: EncodingKey::from_ec_der(pkcs8.as_ref()), jwks: jwks.to_string() })
+        Ok(Issuer {
+            key: EncodingKey::from_ec_der(pkcs8.as_ref()),
+            jwks: jwks.to_string(),
+        })
     }
 
     /// A token of the support agent that works on ticket T1 for Ann, issued at `iat` and good for an hour.
@@ -45,7 +53,10 @@ impl Issuer {
             "tenant": "acme",
             "ticket": { "id": "T1", "account_id": "42", "expires": exp.as_second() },
         });
-        let header = Header { kid: Some("demo".to_owned()), ..Header::new(Algorithm::ES256) };
+        let header = Header {
+            kid: Some("demo".to_owned()),
+            ..Header::new(Algorithm::ES256)
+        };
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 }

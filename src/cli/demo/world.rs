@@ -19,14 +19,26 @@ pub(super) const UPSTREAM_KEY: &str = "Bearer key-of-the-upstream";
 /// Serves the sample API: accounts and notes, with no rules of its own.
 pub(super) async fn upstream() -> std::io::Result<SocketAddr> {
     serve(|request| async move {
-        let key = request.headers().get(header::AUTHORIZATION).is_some_and(|value| value == UPSTREAM_KEY);
+        let key = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .is_some_and(|value| value == UPSTREAM_KEY);
         let path = request.uri().path().to_owned();
         let body = match (request.method(), key) {
             (_, false) => json!({ "error": "the upstream wants its key" }),
-            (&Method::GET, true) => json!({ "path": path, "account": { "name": "Ada Lovelace", "plan": "pro" } }),
+            (&Method::GET, true) => {
+                json!({ "path": path, "account": { "name": "Ada Lovelace", "plan": "pro" } })
+            }
             (_, true) => json!({ "path": path, "saved": true }),
         };
-        json_response(if key { StatusCode::OK } else { StatusCode::UNAUTHORIZED }, body.to_string())
+        json_response(
+            if key {
+                StatusCode::OK
+            } else {
+                StatusCode::UNAUTHORIZED
+            },
+            body.to_string(),
+        )
     })
     .await
 }
@@ -42,7 +54,10 @@ pub(super) async fn keys(jwks: String) -> std::io::Result<SocketAddr> {
 }
 
 /// One call over a connection of its own: status and body.
-pub(super) async fn call(to: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, String)> {
+pub(super) async fn call(
+    to: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, String)> {
     let io = TokioIo::new(TcpStream::connect(to).await?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let driver = tokio::spawn(connection);
@@ -58,7 +73,10 @@ fn json_response(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let headers: &mut HeaderMap = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -79,7 +97,9 @@ where
                     async move { Ok::<_, Infallible>(answer(request).await) }
                 });
                 // A client that goes away is none of the demo's business.
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
     });

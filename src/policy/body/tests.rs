@@ -1,11 +1,16 @@
-//! JSON bodies and forms: cases as data, and serde_json as the other reader.
+//! Cases as data, for JSON; [`forms`] are apart, and so are [`random`] documents with serde_json as the other reader.
 
-use proptest::prelude::*;
-use serde_json::Value as Other;
+mod forms;
+mod random;
 
 use super::*;
-use crate::policy::json::array_index;
-use crate::policy::json::tests::{document, mutated, same, written};
+
+/// Pointers, a body, and what they lead to in it.
+type FieldsCase = (
+    &'static [&'static str],
+    &'static str,
+    Result<&'static [&'static str], Fault>,
+);
 
 /// A value in short: kinds that look alike are marked.
 fn shown(value: Value<'_>) -> String {
@@ -71,7 +76,7 @@ fn check_fields(
 
 #[test]
 fn reads_judged_fields() {
-    let cases: &[(&[&str], &str, Result<&[&str], Fault>)] = &[
+    let cases: &[FieldsCase] = &[
         (&["/a", "/b"], r#"{"a":1}"#, Ok(&["1", "-"])),
         (
             &["/a", "/b", "/c", "/d", "/e"],
@@ -434,245 +439,4 @@ fn follows_pointers_of_any_depth() {
     let deeper = ["{\"a\":".repeat(513), "7".into(), "}".repeat(513)].concat();
     let read = BodyFields::json(deeper.as_bytes(), &projection, 1024);
     assert_eq!(read.err(), Some(Fault::JsonDepth));
-}
-
-#[test]
-fn reads_forms() {
-    use Fault::{FormDuplicate as Twice, FormSyntax as Syntax};
-    let cases: &[(&[&str], &str, Result<&[&str], Fault>)] = &[
-        (&["/a", "/b", "/c"], "a=1&b=", Ok(&["~1", "~", "-"])),
-        (&["/a"], "a=b+c%2Bd%20e%C3%A9", Ok(&["~b c+d eé"])),
-        (&["/a b", "/é"], "a+b=1&%c3%A9=2", Ok(&["~1", "~2"])),
-        (&["/a"], "%61=1", Ok(&["~1"])),
-        (&["/a"], "a=b=c==", Ok(&["~b=c=="])),
-        (&["/a/b", "", "/a/0"], "a=1", Ok(&["-", "?", "-"])),
-        (&["/a~1b"], "a/b=1", Ok(&["~1"])),
-        (&["/a[x]", "/a[y]"], "a[x]=1&a%5By%5D=2", Ok(&["~1", "~2"])),
-        (&["/a"], "b=1&b=2&B=3", Ok(&["-"])),
-        (&["/a"], "ab=1&a_=2&a-=3", Ok(&["-"])),
-        // What no two readers read alike.
-        (&["/a"], "", Err(Syntax)),
-        (&["/a"], "a", Err(Syntax)),
-        (&["/a"], "&a=1", Err(Syntax)),
-        (&["/a"], "a=1&", Err(Syntax)),
-        (&["/a"], "a=1&&b=1", Err(Syntax)),
-        (&["/a"], "=1", Err(Syntax)),
-        (&["/a"], "a=1;b=2", Err(Syntax)),
-        (&["/a"], "b;=2", Err(Syntax)),
-        (&["/a"], "a=%", Err(Syntax)),
-        (&["/a"], "a=%4", Err(Syntax)),
-        (&["/a"], "a=%4g", Err(Syntax)),
-        (&["/a"], "a=%+41", Err(Syntax)),
-        (&["/a"], "b=%FF", Err(Syntax)),
-        (&["/a"], "b=%C3", Err(Syntax)),
-        (&["/a"], "b=%ED%A0%80", Err(Syntax)),
-        (&["/a"], "a=é", Err(Syntax)),
-        (&["/a"], "a=1 2", Err(Syntax)),
-        (&["/a"], "a=1\n", Err(Syntax)),
-        (&["/a"], "a=1\0", Err(Syntax)),
-        (&["/a"], "b%00=1", Err(Syntax)),
-        (&["/a"], "b%0A=1", Err(Syntax)),
-        (&["/a"], "a=%00", Ok(&["~\0"])),
-        // A judged name twice, or a variant of it.
-        (&["/a"], "a=1&a=1", Err(Twice)),
-        (&["/a"], "a=1&%61=1", Err(Twice)),
-        (&["/a"], "a=1&A=1", Err(Twice)),
-        (&["/a"], "A=1", Err(Twice)),
-        (&["/a"], "a=1&a[]=1", Err(Twice)),
-        (&["/a"], "a[]=1&a=1", Err(Twice)),
-        (&["/a"], "a%5B0%5D=1", Err(Twice)),
-        (&["/a"], "A[x]=1", Err(Twice)),
-        (&["/a[x]"], "a=1", Err(Twice)),
-        (&["/a[x]"], "a[]=1", Err(Twice)),
-        (&["/a[x]"], "a[X]=1", Err(Twice)),
-        (&["/a[x]"], "a[x]=1&a[x]=1", Err(Twice)),
-        (&["/a[x]"], "a[x]=1&a[y]=1&a[y]=2", Ok(&["~1"])),
-        (&["/a.b"], "a.b=1&a_b=1", Err(Twice)),
-        (&["/a_b"], "a.b=1", Err(Twice)),
-        (&["/a_b"], "a+b=1", Err(Twice)),
-        (&["/a"], "+a=1", Err(Twice)),
-        (&["/key"], "%E2%84%AAey=1", Err(Twice)),
-        (&["/a/b"], "a=1&a[b]=1", Err(Twice)),
-        (&["/a", "/A"], "a=1", Err(Twice)),
-    ];
-    for (fields, body, expected) in cases {
-        check_fields(
-            BodyFields::form(body.as_bytes(), &judged(fields)),
-            *expected,
-            body,
-        );
-    }
-}
-
-#[test]
-fn closes_forms() {
-    use Fault::FormDuplicate as Twice;
-    let cases: &[(&[&str], &str, Result<Option<&str>, Fault>)] = &[
-        (&["/a", "/b"], "a=1&b=2", Ok(None)),
-        (&["/a"], "a=1&b=2&c=3", Ok(Some("/b"))),
-        (&["/a"], "a=1&b/~=2", Ok(Some("/b~1~0"))),
-        (&["/a/b"], "a=1", Ok(Some("/a"))),
-        (&[""], "a=1&b=2", Ok(None)),
-        (&[], "a=1", Ok(Some("/a"))),
-        (&["/a[x]", "/a[y]"], "a[x]=1&a[y]=2", Ok(None)),
-        // Every name is judged where a list closes the form.
-        (&["/a"], "b=1&b=2", Err(Twice)),
-        (&["/a"], "b=1&B=2", Err(Twice)),
-        (&["/a"], "b=1&c=0&b[]=2", Err(Twice)),
-        (&["/a"], "b[x]=1&c=0&b=2", Err(Twice)),
-        (&["/a"], "b[x]=1&b[y]=0&b[x]=2", Err(Twice)),
-        (&["/a"], "b.c=1&b_c=2", Err(Twice)),
-        (&[""], "b=1&b=2", Err(Twice)),
-        (&["/a"], "b[x]=1&b[y]=2", Ok(Some("/b[x]"))),
-    ];
-    for (only, body, expected) in cases {
-        let projection = closed(only);
-        let read = BodyFields::form(body.as_bytes(), &projection);
-        let unexpected = read.map(|read| read.unexpected(9).map(String::from));
-        assert_eq!(
-            unexpected,
-            expected.map(|e| e.map(String::from)),
-            "{only:?} {body}"
-        );
-    }
-}
-
-/// Pointers into documents of [`document`], some of which lead somewhere.
-fn some_pointers() -> impl Strategy<Value = Vec<Pointer>> {
-    let token = prop_oneof!["[a-d0-2]", Just("~0".to_string()), Just("~1".to_string())];
-    let pointer = proptest::collection::vec(token, 0..4).prop_map(|tokens| {
-        let text: String = tokens.iter().map(|token| format!("/{token}")).collect();
-        Pointer::parse(&text).unwrap()
-    });
-    proptest::collection::vec(pointer, 0..8)
-}
-
-/// Whether the list admits all of the document: DESIGN's words, word for word.
-fn admitted(value: &Other, here: &[String], only: &[Pointer]) -> bool {
-    let tokens = |pointer: &Pointer| {
-        pointer
-            .tokens()
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-    };
-    if only
-        .iter()
-        .any(|pointer| here.starts_with(&tokens(pointer)))
-    {
-        return true;
-    }
-    let on_the_way = |to: &[String]| only.iter().any(|pointer| tokens(pointer).starts_with(to));
-    if !here.is_empty() && !on_the_way(here) {
-        return false;
-    }
-    let below = |token: String| [here, &[token]].concat();
-    match value {
-        Other::Object(members) => members
-            .iter()
-            .all(|(key, value)| admitted(value, &below(key.clone()), only)),
-        Other::Array(items) if items.is_empty() => only.iter().map(tokens).any(|pointer| {
-            pointer.starts_with(here)
-                && pointer
-                    .get(here.len())
-                    .is_some_and(|token| array_index(token).is_some())
-        }),
-        Other::Array(items) => {
-            let mut items = items.iter().enumerate();
-            items.all(|(index, value)| admitted(value, &below(index.to_string()), only))
-        }
-        _ => false,
-    }
-}
-
-fn agree(
-    read: &BodyFields<'_>,
-    document: &Other,
-    fields: &[Pointer],
-    only: &[Pointer],
-) -> Result<(), TestCaseError> {
-    for (pointer, id) in fields.iter().zip(0..) {
-        let field = read.field(id);
-        match document.pointer(&pointer.to_string()) {
-            None => prop_assert!(matches!(field, Value::Missing)),
-            Some(other) => {
-                let json = match field {
-                    Value::Null => Json::Null,
-                    Value::Bool(value) => Json::Bool(value),
-                    Value::Number(text) => Json::Number(text.into()),
-                    Value::Text(text) => Json::Text(text.into()),
-                    Value::Json(json) => json.clone(),
-                    Value::Missing | Value::Unreadable | Value::Wire(_) | Value::Texts(_) => {
-                        return Err(TestCaseError::fail(format!("{pointer}: {field:?}")));
-                    }
-                };
-                prop_assert!(same(&json, other), "{}: {:?}", pointer, json);
-            }
-        }
-    }
-    match read.unexpected(0) {
-        None => prop_assert!(admitted(document, &[], only)),
-        Some(place) => {
-            prop_assert!(!admitted(document, &[], only));
-            prop_assert!(document.pointer(place).is_some(), "{}", place);
-        }
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
-
-    #[test]
-    fn reads_the_fields_that_serde_json_reads(
-        document in document(),
-        choices in any::<u64>(),
-        fields in some_pointers(),
-        only in some_pointers(),
-    ) {
-        let numbered: Vec<_> = fields.iter().cloned().zip(0..).collect();
-        let projection = Projection::new(&numbered, &[(0, only.clone())]);
-        let text = written(&document, choices);
-        match BodyFields::json(text.as_bytes(), &projection, 128) {
-            Ok(read) => agree(&read, &document, &fields, &only)?,
-            // The strings that make keys now and then differ in case.
-            Err(fault) => prop_assert_eq!(fault, Fault::JsonKeyCase),
-        }
-    }
-
-    #[test]
-    fn accepts_no_body_that_serde_json_refuses(
-        document in document(),
-        choices in any::<u64>(),
-        fields in some_pointers(),
-        only in some_pointers(),
-        mutations in proptest::collection::vec((any::<usize>(), any::<u8>(), 0..3_u8), 1..4),
-    ) {
-        let numbered: Vec<_> = fields.iter().cloned().zip(0..).collect();
-        let projection = Projection::new(&numbered, &[(0, only)]);
-        let bytes = mutated(written(&document, choices).into_bytes(), &mutations);
-        let read = BodyFields::json(&bytes, &projection, 128);
-        let free = BodyFields::json(&bytes, &Projection::default(), 128);
-        match &read {
-            Ok(_) => {
-                prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok());
-                prop_assert!(free.is_ok());
-            }
-            Err(Fault::JsonDuplicateKey | Fault::JsonKeyCase) => {}
-            Err(fault) => prop_assert_eq!(free.err(), Some(*fault)),
-        }
-        if let (Ok(read), Ok(other)) = (read, serde_json::from_slice::<Other>(&bytes)) {
-            for (pointer, id) in fields.iter().zip(0..) {
-                let found = other.pointer(&pointer.to_string()).is_some();
-                prop_assert_eq!(found, !matches!(read.field(id), Value::Missing));
-            }
-        }
-    }
-
-    #[test]
-    fn reads_any_form_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[ab=&%+\\[\\].;0-9A-F]{0,40}") {
-        let projection = Projection::merge(&[&judged(&["/a", "/b[0]", "/a.b"]), &closed(&["/a"])]);
-        let _ = BodyFields::form(&bytes, &projection);
-        let _ = BodyFields::form(text.as_bytes(), &projection);
-    }
 }

@@ -29,6 +29,11 @@ pub(in crate::policy) fn folds_to(text: &str, folded: &str) -> bool {
     text.chars().map(fold).eq(folded.chars())
 }
 
+/// Makes the table now, so that no request waits the few milliseconds for it.
+pub(in crate::policy) fn prepare() {
+    LazyLock::force(&FOLDS);
+}
+
 /// Every character outside ASCII that folds to another, sorted. It is read off regex-syntax's tables once,
 /// since asking those allocates.
 static FOLDS: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {

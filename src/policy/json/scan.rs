@@ -53,6 +53,11 @@ impl<'b> Scanner<'b> {
                 self.rest = tail;
                 *byte
             }
+            // As after most colons and commas.
+            [b' ', byte, tail @ ..] if *byte > b' ' => {
+                self.rest = tail;
+                *byte
+            }
             _ => self.next_after_space(),
         }
     }
@@ -161,12 +166,9 @@ impl<'b> Scanner<'b> {
     fn next_after_space(&mut self) -> u8 {
         let mut rest = self.rest;
         loop {
-            // Indented documents are mostly this.
-            while let Some((b"        ", tail)) = rest.split_first_chunk::<8>() {
-                rest = tail;
-            }
             match rest {
-                [b' ' | b'\t' | b'\n' | b'\r', tail @ ..] => rest = tail,
+                // A line break, then an indent.
+                [b'\n' | b'\r' | b'\t' | b' ', tail @ ..] => rest = after_spaces(tail),
                 [byte, tail @ ..] => {
                     self.rest = tail;
                     return *byte;
@@ -285,7 +287,7 @@ impl Nest {
         if self.len >= room {
             return Err(Fault::JsonDepth);
         }
-        if self.len % 64 == 0 && self.len > 0 {
+        if self.len.is_multiple_of(64) && self.len > 0 {
             self.outer.push(self.kinds);
         }
         self.len = self.len.wrapping_add(1);
@@ -297,7 +299,7 @@ impl Nest {
     fn close(&mut self) {
         self.len = self.len.wrapping_sub(1);
         self.kinds >>= 1;
-        if self.len % 64 == 0
+        if self.len.is_multiple_of(64)
             && let Some(kinds) = self.outer.pop()
         {
             self.kinds = kinds;
@@ -313,6 +315,20 @@ impl Nest {
     fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
+
+#[inline]
+fn after_spaces(mut rest: &[u8]) -> &[u8] {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let others = u64::from_le_bytes(*word) ^ SPACES;
+        if others != 0 {
+            let spaces = (others.trailing_zeros() / 8) as usize;
+            return rest.get(spaces..).unwrap_or_default();
+        }
+        rest = tail;
+    }
+    rest
 }
 
 #[inline]

@@ -5,7 +5,28 @@ use crate::policy::fault::Fault;
 /// Passes over a string, its opening quote taken: what follows its closing quote, and whether it has escapes.
 /// Every escape is checked, so [`unescape`] can't fail on what was passed.
 #[inline]
-pub(super) fn skip(mut rest: &[u8]) -> Result<(&[u8], bool), Fault> {
+pub(super) fn skip(rest: &[u8]) -> Result<(&[u8], bool), Fault> {
+    // Most keys and many values end within a word or two, which is all that is worth inlining.
+    let mut start = rest;
+    for _ in 0..2 {
+        let Some((word, tail)) = start.split_first_chunk::<8>() else {
+            break;
+        };
+        let marks = specials(u64::from_le_bytes(*word));
+        if marks != 0 {
+            start = start.get(first_byte(marks)..).unwrap_or_default();
+            if let [b'"', tail @ ..] = start {
+                return Ok((tail, false));
+            }
+            break;
+        }
+        start = tail;
+    }
+    skip_further(start)
+}
+
+#[inline(never)]
+fn skip_further(mut rest: &[u8]) -> Result<(&[u8], bool), Fault> {
     let mut escaped = false;
     loop {
         rest = plain(rest);
@@ -45,7 +66,6 @@ pub(super) fn unescape(raw: &str) -> Result<String, Fault> {
 /// What is left from the first quote, backslash or control character on; nothing where there is none.
 #[inline]
 fn plain(mut rest: &[u8]) -> &[u8] {
-    // Most strings end within a few words.
     for _ in 0..4 {
         let Some((word, tail)) = rest.split_first_chunk::<8>() else {
             return plain_bytes(rest);

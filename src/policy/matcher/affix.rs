@@ -50,7 +50,7 @@ pub(super) fn check_prefix(prefix: &str) -> Result<(), String> {
     match segments::split_authority(rest) {
         ("", _) | (_, true) => Ok(()),
         (authority, false) => Err(format!(
-            "ends inside a URL's authority, so that `{scheme}://{authority}.other` would match; write `{prefix}/`, or `url: {{ host: {authority} }}`"
+            "ends inside a URL's authority, so that `{scheme}://{authority}.other` would match; write `{prefix}/`, or use `url: {{ host: … }}`"
         )),
     }
 }

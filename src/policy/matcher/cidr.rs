@@ -42,7 +42,7 @@ impl Cidr {
                 network: IpAddr::V4(v4),
                 length: length - 96,
             },
-            _ => Cidr { network, length },
+            IpAddr::V4(_) | IpAddr::V6(_) => Cidr { network, length },
         })
     }
 

@@ -63,17 +63,21 @@ pub(super) fn member(value: Value<'_>, list: Value<'_>) -> Truth {
     match list {
         Value::Texts(texts) => any(texts.iter().map(|text| equal(value, Value::Text(text)))),
         Value::Json(Json::Array(items)) => any(items.iter().map(|item| equal(value, item.into()))),
-        _ => Truth::Indeterminate,
+        Value::Missing
+        | Value::Unreadable
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Text(_)
+        | Value::Wire(_)
+        | Value::Json(_) => Truth::Indeterminate,
     }
 }
 
 /// The same, where a null in the list says nothing, as a reference to null does.
 pub(super) fn member_of_fact(value: Value<'_>, list: Value<'_>) -> Truth {
-    let nulls = match list {
-        Value::Json(Json::Array(items)) => items.contains(&Json::Null),
-        _ => false,
-    };
-    if !nulls {
+    let holey = matches!(list, Value::Json(Json::Array(items)) if items.contains(&Json::Null));
+    if !holey {
         return member(value, list);
     }
     match (value, member(value, list)) {
@@ -86,10 +90,14 @@ pub(super) fn member_of_fact(value: Value<'_>, list: Value<'_>) -> Truth {
 pub(super) fn operand_value<'v, S: Scope>(operand: &'v Operand, scope: &'v S) -> Value<'v> {
     match operand {
         Operand::Literal(literal) => literal.into(),
-        Operand::Fact(fact) => match scope.fact(fact) {
-            Value::Null => Value::Missing,
-            value => value,
-        },
+        Operand::Fact(fact) => {
+            let value = scope.fact(fact);
+            if matches!(value, Value::Null) {
+                Value::Missing
+            } else {
+                value
+            }
+        }
     }
 }
 

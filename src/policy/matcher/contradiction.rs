@@ -31,12 +31,13 @@ fn of_types(ops: &[Op], domain: &Domain) -> Option<String> {
     for op in ops {
         let taken = domain.taken_by(op);
         if (taken & domain.types).is_empty() {
-            let quoting = match op {
-                Op::Eq(_) | Op::In(_) if !(domain.types & Types::TEXT).is_empty() => {
+            let of_text = !(domain.types & Types::TEXT).is_empty();
+            let quoting =
+                if of_text && matches!(op, Op::Eq(_) | Op::Ne(_) | Op::In(_) | Op::NotIn(_)) {
                     "; quote the literal to compare texts"
-                }
-                _ => "",
-            };
+                } else {
+                    ""
+                };
             return Some(format!(
                 "can never hold: `{}` takes {taken} here, but {} is {}{quoting}",
                 op.name(),
@@ -59,10 +60,12 @@ fn of_types(ops: &[Op], domain: &Domain) -> Option<String> {
 /// Each literal of `eq` or `in` is put to the other operators.
 fn of_literals(ops: &[Op], domain: &Domain) -> Option<String> {
     for (position, op) in ops.iter().enumerate() {
-        let operands: &[Operand] = match op {
-            Op::Eq(operand) => std::slice::from_ref(operand),
-            Op::In(members) => members,
-            _ => continue,
+        let operands: &[Operand] = if let Op::Eq(operand) = op {
+            std::slice::from_ref(operand)
+        } else if let Op::In(members) = op {
+            members
+        } else {
+            continue;
         };
         let others = || ops.iter().enumerate().filter(move |(i, _)| *i != position);
         let rejecting = |operand: &Operand| match operand {
@@ -73,11 +76,10 @@ fn of_literals(ops: &[Op], domain: &Domain) -> Option<String> {
         };
         let rejected: Option<Vec<_>> = operands.iter().map(rejecting).collect();
         if let Some(by) = rejected.as_deref().and_then(<[_]>::first) {
-            return Some(match op {
-                Op::Eq(_) => format!("can never hold: `{by}` rejects the literal of `eq`"),
-                _ => {
-                    format!("can never hold: no literal of `in` passes the others, such as `{by}`")
-                }
+            return Some(if matches!(op, Op::Eq(_)) {
+                format!("can never hold: `{by}` rejects the literal of `eq`")
+            } else {
+                format!("can never hold: no literal of `in` passes the others, such as `{by}`")
             });
         }
     }
@@ -87,15 +89,21 @@ fn of_literals(ops: &[Op], domain: &Domain) -> Option<String> {
 fn rejects(op: &Op, literal: &Json, domain: &Domain) -> bool {
     let value = match literal {
         Json::Text(text) if domain.untyped => Value::Wire(text),
-        other => other.into(),
+        // What equals the number is its canonical text.
+        Json::Number(text) if domain.untyped && number::is_canonical(text) => Value::Wire(text),
+        Json::Number(_) if domain.untyped => return false,
+        Json::Null
+        | Json::Bool(_)
+        | Json::Number(_)
+        | Json::Text(_)
+        | Json::Array(_)
+        | Json::Object(_) => literal.into(),
     };
     let mut refers = false;
     op.references(&mut |_| refers = true);
-    // A number that stands for untyped text has not the type that the text has.
-    let typed = !(domain.untyped && matches!(literal, Json::Number(_)));
     match op.test(value, &NoFacts) {
         Truth::True => false,
-        Truth::Indeterminate => !refers && typed,
+        Truth::Indeterminate => !refers,
         // False whatever the facts are.
         Truth::False => true,
     }

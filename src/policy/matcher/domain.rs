@@ -19,6 +19,8 @@ impl Types {
     pub(super) const TEXT: Types = Types(16);
     pub(super) const ARRAY: Types = Types(32);
     pub(super) const OBJECT: Types = Types(64);
+    /// What a reference compares with.
+    const SCALAR: Types = Types(28);
     pub(super) const PRESENT: Types = Types(126);
     pub(super) const ALL: Types = Types(127);
 
@@ -168,7 +170,12 @@ impl Domain {
             Op::In(members) => members
                 .iter()
                 .fold(Types::NONE, |types, m| types | self.equal_to(m)),
-            Op::Ne(_) | Op::NotIn(_) | Op::NotInFact(_) | Op::InFact(_) => Types::PRESENT,
+            Op::Ne(operand) => self.unequal_to(operand),
+            Op::NotIn(members) => members
+                .iter()
+                .fold(Types::PRESENT, |types, m| types & self.unequal_to(m)),
+            Op::InFact(_) => Types::SCALAR,
+            Op::NotInFact(_) => Types::PRESENT,
             Op::Lt(_) | Op::Lte(_) | Op::Gt(_) | Op::Gte(_) => Types::NUMBER | untyped,
             Op::Glob(_)
             | Op::Matches(_)
@@ -219,8 +226,16 @@ impl Domain {
 
     fn equal_to(&self, operand: &Operand) -> Types {
         match operand {
-            Operand::Fact(_) => Types::BOOLEAN | Types::NUMBER | Types::TEXT,
+            Operand::Fact(_) => Types::SCALAR,
             Operand::Literal(literal) => self.equal_to_literal(literal),
+        }
+    }
+
+    /// What can be compared is of the same type, or null.
+    fn unequal_to(&self, operand: &Operand) -> Types {
+        match operand {
+            Operand::Literal(Json::Null) => Types::PRESENT,
+            Operand::Literal(_) | Operand::Fact(_) => self.equal_to(operand) | Types::NULL,
         }
     }
 

@@ -36,6 +36,11 @@ enum Form {
 impl Glob {
     /// Compiles a glob in which `*` stops at `separator` (`/`, or `.` for hosts). The error says what would be right.
     pub fn new(text: &str, separator: u8) -> Result<Glob, String> {
+        let glob = Glob::compile(text, separator)?;
+        glob.check().map(|()| glob)
+    }
+
+    fn compile(text: &str, separator: u8) -> Result<Glob, String> {
         if text.is_empty() {
             return Err("an empty glob; write `eq: \"\"` for the empty text".to_owned());
         }
@@ -116,7 +121,7 @@ impl Glob {
     }
 
     /// Refuses what could never match, and what could match another URL authority than it names.
-    pub(super) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let text = &*self.text;
         let ambiguous = if self.is_literal() {
             segments::is_ambiguous(text)
@@ -145,7 +150,7 @@ impl Glob {
 
 /// Whether one of the globs matches the whole value; one with a `/` says nothing of a value whose segments
 /// are ambiguous.
-pub(super) fn test(globs: &[Glob], value: &str) -> Truth {
+pub fn test(globs: &[Glob], value: &str) -> Truth {
     let mut ambiguous = None;
     compare::any(globs.iter().map(|glob| {
         if glob.judges_segments() && *ambiguous.get_or_insert_with(|| segments::is_ambiguous(value))
@@ -314,7 +319,7 @@ mod tests {
             separator in prop_oneof![Just(b'/'), Just(b'.')],
         ) {
             let pattern = parts.concat();
-            if let Ok(glob) = Glob::new(&pattern, separator) {
+            if let Ok(glob) = Glob::compile(&pattern, separator) {
                 let expected = reference(pattern.as_bytes(), value.as_bytes(), separator);
                 prop_assert_eq!(glob.is_match(&value), expected, "{} on {}", pattern, value);
             }

@@ -165,9 +165,10 @@ impl Reader<'_> {
         at: &At<'_>,
         mut read: impl FnMut(&mut Self, &At<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let items = match &at.node.value {
-            Yaml::List(_) => self.items(at)?,
-            _ => vec![*at],
+        let items = if matches!(at.node.value, Yaml::List(_)) {
+            self.items(at)?
+        } else {
+            vec![*at]
         };
         let read: Vec<_> = items.iter().map(|item| read(self, item)).collect();
         read.into_iter().collect()
@@ -181,10 +182,7 @@ impl Reader<'_> {
         }
         let items = at.items(self.problems);
         if items.is_empty() {
-            at.problem(
-                self.problems,
-                "can never hold: the list is empty; name at least one",
-            );
+            at.problem(self.problems, "the list is empty; name at least one");
             return None;
         }
         if items.len() > MAX_LIST {
@@ -213,7 +211,7 @@ impl Reader<'_> {
 pub(super) fn fits(text: &str, domain: &Domain, whole: bool) -> Result<(), String> {
     if domain.lower_case && text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(format!(
-            "can never hold: {} is always in lower case; write `{}`",
+            "{} is always in lower case; write `{}`",
             domain.name,
             text.to_ascii_lowercase()
         ));
@@ -221,25 +219,23 @@ pub(super) fn fits(text: &str, domain: &Domain, whole: bool) -> Result<(), Strin
     // Only hosts have labels.
     if domain.separator == b'.' {
         if text.contains('/') {
-            return Err("can never hold: a host has no `/`".to_owned());
+            return Err("a host has no `/`".to_owned());
         }
         if whole
             && text.contains(':')
             && !text.starts_with('[')
             && text.parse::<Ipv6Addr>().is_err()
         {
-            return Err("can never hold: a host stands without its port".to_owned());
+            return Err("a host stands without its port".to_owned());
         }
     }
     if domain.address && whole {
         let address: IpAddr = text
             .parse()
-            .map_err(|_| format!("can never hold: `{text}` is no IP address"))?;
+            .map_err(|_| format!("`{text}` is no IP address"))?;
         let canonical = address.to_canonical().to_string();
         if canonical != text {
-            return Err(format!(
-                "can never hold: the address is written `{canonical}`"
-            ));
+            return Err(format!("the address is written `{canonical}`"));
         }
     }
     Ok(())
@@ -270,7 +266,7 @@ fn number(at: &At<'_>, text: &str, problems: &mut Problems) -> Option<Json> {
         at.problem(
             problems,
             format!(
-                "can never hold: numbers of more than {} digits or an exponent beyond ±{} are not compared",
+                "numbers of more than {} digits or an exponent beyond ±{} are not compared",
                 number::MAX_DIGITS,
                 number::MAX_EXPONENT
             ),

@@ -36,25 +36,22 @@ impl Members {
     /// Whether the value equals one of the operands.
     pub(super) fn test<S: Scope>(&self, value: Value<'_>, scope: &S) -> Truth {
         let Some(lookup) = &self.lookup else {
-            return self.walk(value, scope);
+            let items = self.items.iter();
+            return compare::any(items.map(|item| compare::equals_operand(value, item, scope)));
         };
         let (in_texts, in_numbers) = match value {
-            Value::Text(text) => (self.has_text(lookup, text).into(), Truth::Indeterminate),
-            Value::Wire(text) => (
-                self.has_text(lookup, text).into(),
-                if number::is_canonical(text) {
-                    self.has_number(lookup, text)
-                } else {
-                    Truth::Indeterminate
-                },
-            ),
+            Value::Text(text) => (self.has_text(lookup, text), Truth::Indeterminate),
+            Value::Wire(text) if number::is_canonical(text) => {
+                (self.has_text(lookup, text), self.has_number(lookup, text))
+            }
+            Value::Wire(text) => (self.has_text(lookup, text), Truth::Indeterminate),
             Value::Number(number) => (Truth::Indeterminate, self.has_number(lookup, number)),
+            Value::Null => (Truth::False, Truth::False),
             Value::Missing
             | Value::Unreadable
-            | Value::Null
             | Value::Bool(_)
             | Value::Texts(_)
-            | Value::Json(_) => return self.walk(value, scope),
+            | Value::Json(_) => (Truth::Indeterminate, Truth::Indeterminate),
         };
         // What a list has none of has no say.
         let said = |there: bool, truth| if there { truth } else { Truth::False };
@@ -69,21 +66,13 @@ impl Members {
         ))
     }
 
-    fn walk<S: Scope>(&self, value: Value<'_>, scope: &S) -> Truth {
-        compare::any(
-            self.items
-                .iter()
-                .map(|item| compare::equals_operand(value, item, scope)),
-        )
-    }
-
     fn item(&self, at: u32) -> Option<&Operand> {
         self.items.get(usize::try_from(at).ok()?)
     }
 
-    fn has_text(&self, lookup: &Lookup, text: &str) -> bool {
+    fn has_text(&self, lookup: &Lookup, text: &str) -> Truth {
         let same = |at: &u32| self.item(*at).and_then(literal_text) == Some(text);
-        lookup.texts.find(hash(text), same).is_some()
+        lookup.texts.find(hash(text), same).is_some().into()
     }
 
     fn has_number(&self, lookup: &Lookup, text: &str) -> Truth {
@@ -166,4 +155,63 @@ fn literal_text(operand: &Operand) -> Option<&str> {
 
 fn hash(text: &str) -> u64 {
     FixedState::default().hash_one(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::literals::NoFacts;
+    use super::*;
+
+    fn scalar() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            3 => "[ab1]{0,2}".prop_map(|text| Json::Text(text.into())),
+            3 => "-?[0-3](\\.[05])?(e[01])?".prop_map(|text| Json::Number(text.into())),
+            2 => "900719925474099[1-5]".prop_map(|text| Json::Number(text.into())),
+            1 => any::<bool>().prop_map(Json::Bool),
+            1 => Just(Json::Null),
+        ]
+    }
+
+    proptest! {
+        /// A long list answers as a walk over it does.
+        #[test]
+        fn lookup_and_walk_agree(
+            literals in prop::collection::vec(scalar(), SHORT + 1..30),
+            keep_texts in any::<bool>(),
+            keep_numbers in any::<bool>(),
+            value in scalar(),
+            wire in any::<bool>(),
+        ) {
+            let kept = |literal: &Json| match literal {
+                Json::Text(_) => keep_texts,
+                Json::Number(_) => keep_numbers,
+                Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => true,
+            };
+            let mut items: Vec<Operand> =
+                literals.into_iter().filter(kept).map(Operand::Literal).collect();
+            while items.len() <= SHORT {
+                items.push(Operand::Literal(Json::Bool(true)));
+            }
+            let members = Members::from(items);
+            let nothing = Json::Array(Vec::new());
+            let values = [
+                match (&value, wire) {
+                    (Json::Text(text) | Json::Number(text), true) => Value::Wire(text),
+                    (other, _) => other.into(),
+                },
+                Value::Missing,
+                Value::Unreadable,
+                Value::Json(&nothing),
+            ];
+            for value in values {
+                let walked = members
+                    .iter()
+                    .map(|item| compare::equals_operand(value, item, &NoFacts))
+                    .fold(Truth::False, Truth::or);
+                prop_assert_eq!(members.test(value, &NoFacts), walked, "{:?} in {:?}", value, &*members);
+            }
+        }
+    }
 }

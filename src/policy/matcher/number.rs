@@ -59,7 +59,10 @@ pub fn is_integer(text: &str) -> Truth {
     if small_integer(text).is_some() {
         return Truth::True;
     }
-    let (Some(decimal), Some(nearest)) = (Decimal::parse(text), nearest(text)) else {
+    let Some(decimal) = Decimal::parse(text) else {
+        return Truth::Indeterminate;
+    };
+    let Some(nearest) = nearest(text) else {
         return Truth::Indeterminate;
     };
     let whole = decimal.is_integer();

@@ -5,9 +5,10 @@ use super::contradiction;
 use super::domain::Domain;
 use super::glob::Glob;
 use super::literals::{self, List};
+use super::op::OPERATORS;
 use super::pattern::Pattern;
 use super::url::UrlMatcher;
-use super::{JsonType, Kind, Matcher, Names, OPERATORS, Op, Shape, affix};
+use super::{JsonType, Kind, Matcher, Names, Op, Shape, affix};
 use crate::policy::json::{Json, Pointer};
 use crate::yaml::{At, Key, Problems, Yaml, nearest, unknown_key};
 
@@ -205,8 +206,7 @@ impl Reader<'_> {
             "gte" => Op::Gte(self.bound(at, domain)?),
             "glob" => Op::Glob(self.texts(at, |text| {
                 fitting(text)?;
-                let glob = Glob::new(text, domain.separator)?;
-                glob.check().map(|()| glob)
+                Glob::new(text, domain.separator)
             })?),
             "matches" => Op::Matches(self.texts(at, Pattern::new)?),
             "prefix" => Op::Prefix(self.texts(at, |text| {
@@ -217,10 +217,12 @@ impl Reader<'_> {
             "contains" => Op::Contains(self.parts(at, domain)?),
             "cidr" => Op::Cidr(self.texts(at, Cidr::parse)?),
             "url" => Op::Url(Box::new(self.url(at)?)),
-            "type" => Op::Type(self.each(at, |reader, item| match item.node.value {
+            "type" => Op::Type(self.each(at, |reader, item| {
                 // `type: null` in YAML is no text.
-                Yaml::Null => Some(JsonType::Null),
-                _ => reader.texts(item, json_type)?.pop(),
+                if matches!(item.node.value, Yaml::Null) {
+                    return Some(JsonType::Null);
+                }
+                reader.texts(item, json_type)?.pop()
             })?),
             "present" => match at.bool(self.problems)? {
                 true => Op::Present,
@@ -350,10 +352,10 @@ fn judged(shape: &Shape, visit: &mut dyn FnMut(&Pointer)) {
         visit(pointer);
     }
     for op in shape.itself.iter().flat_map(|matcher| &matcher.ops) {
-        match op {
-            Op::Not(inner) => judged(inner, visit),
-            Op::AnyOf(shapes) => shapes.iter().for_each(|inner| judged(inner, visit)),
-            _ => {}
+        if let Op::Not(inner) = op {
+            judged(inner, visit);
+        } else if let Op::AnyOf(shapes) = op {
+            shapes.iter().for_each(|inner| judged(inner, visit));
         }
     }
 }

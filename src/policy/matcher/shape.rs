@@ -97,11 +97,12 @@ pub(super) fn length(value: Value<'_>) -> Option<usize> {
 }
 
 fn elements(value: Value<'_>) -> impl Iterator<Item = Value<'_>> {
-    let (texts, items): (&[Box<str>], &[Json]) = match value {
-        Value::Texts(texts) => (texts, &[]),
-        Value::Json(Json::Array(items)) => (&[], items),
-        _ => (&[], &[]),
-    };
+    let (mut texts, mut items): (&[Box<str>], &[Json]) = (&[], &[]);
+    if let Value::Texts(of_text) = value {
+        texts = of_text;
+    } else if let Value::Json(Json::Array(of_json)) = value {
+        items = of_json;
+    }
     texts
         .iter()
         .map(|text| Value::Text(text))
@@ -188,7 +189,13 @@ fn closed<S: Scope>(value: Value<'_>, pointers: &[&[Box<str>]], scope: &S) -> Tr
             }))
         }
         Value::Missing | Value::Unreadable => Truth::Indeterminate,
-        _ => Truth::False,
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Text(_)
+        | Value::Wire(_)
+        | Value::Texts(_)
+        | Value::Json(_) => Truth::False,
     }
 }
 

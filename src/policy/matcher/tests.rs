@@ -5,8 +5,11 @@ use std::cell::RefCell;
 use super::*;
 use crate::yaml;
 
+mod impossible;
+mod inside;
 mod problems;
-mod values;
+mod scalars;
+mod texts;
 
 /// Claims, query parameters and faults of a made-up request.
 struct World {
@@ -29,11 +32,11 @@ impl World {
 
 impl Scope for World {
     fn fact(&self, fact: &FactRef) -> Value<'_> {
-        match fact {
-            FactRef::Claim(pointer) => self.claims.at(pointer).map_or(Value::Missing, Value::from),
-            FactRef::Query(name) if **name == *"seven" => Value::Wire("7"),
-            _ => Value::Unreadable,
+        if let FactRef::Claim(pointer) = fact {
+            return self.claims.at(pointer).map_or(Value::Missing, Value::from);
         }
+        assert_eq!(*fact, FactRef::Query("seven".into()));
+        Value::Wire("7")
     }
 
     fn note(&self, fault: Fault) {
@@ -103,4 +106,23 @@ fn test(matcher: &Matcher, value: &str, world: &World) -> Truth {
         }
     };
     matcher.test(value, world)
+}
+
+/// A matcher and its verdict on each value.
+fn check(kind: Kind, matcher: &str, cases: &[(&str, Truth)]) {
+    let read = read(matcher, kind).unwrap_or_else(|told| panic!("{matcher}: {told:?}"));
+    for (value, expected) in cases {
+        let found = test(&read, value, &World::new());
+        assert_eq!(found, *expected, "{matcher} on {value}");
+    }
+}
+
+/// Matchers and all that is told of each.
+fn refused(cases: &[(Kind, &str, &str)]) {
+    for (kind, matcher, expected) in cases {
+        match read(matcher, *kind) {
+            Ok(read) => panic!("{matcher}: read as {read:?}"),
+            Err(told) => assert_eq!(told.join(" | "), *expected, "{matcher}"),
+        }
+    }
 }

@@ -1,0 +1,122 @@
+//! Form bodies: cases as data.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A closed list, a form, and what the list doesn't admit of it.
+type ClosedCase = (
+    &'static [&'static str],
+    &'static str,
+    Result<Option<&'static str>, Fault>,
+);
+
+#[test]
+fn reads_forms() {
+    use Fault::{FormDuplicate as Twice, FormSyntax as Syntax};
+    let cases: &[FieldsCase] = &[
+        (&["/a", "/b", "/c"], "a=1&b=", Ok(&["~1", "~", "-"])),
+        (&["/a"], "a=b+c%2Bd%20e%C3%A9", Ok(&["~b c+d eé"])),
+        (&["/a b", "/é"], "a+b=1&%c3%A9=2", Ok(&["~1", "~2"])),
+        (&["/a"], "%61=1", Ok(&["~1"])),
+        (&["/a"], "a=b=c==", Ok(&["~b=c=="])),
+        (&["/a/b", "", "/a/0"], "a=1", Ok(&["-", "?", "-"])),
+        (&["/a~1b"], "a/b=1", Ok(&["~1"])),
+        (&["/a[x]", "/a[y]"], "a[x]=1&a%5By%5D=2", Ok(&["~1", "~2"])),
+        (&["/a"], "b=1&b=2&B=3", Ok(&["-"])),
+        (&["/a"], "ab=1&a_=2&a-=3", Ok(&["-"])),
+        // What no two readers read alike.
+        (&["/a"], "", Err(Syntax)),
+        (&["/a"], "a", Err(Syntax)),
+        (&["/a"], "&a=1", Err(Syntax)),
+        (&["/a"], "a=1&", Err(Syntax)),
+        (&["/a"], "a=1&&b=1", Err(Syntax)),
+        (&["/a"], "=1", Err(Syntax)),
+        (&["/a"], "a=1;b=2", Err(Syntax)),
+        (&["/a"], "b;=2", Err(Syntax)),
+        (&["/a"], "a=%", Err(Syntax)),
+        (&["/a"], "a=%4", Err(Syntax)),
+        (&["/a"], "a=%4g", Err(Syntax)),
+        (&["/a"], "a=%+41", Err(Syntax)),
+        (&["/a"], "b=%FF", Err(Syntax)),
+        (&["/a"], "b=%C3", Err(Syntax)),
+        (&["/a"], "b=%ED%A0%80", Err(Syntax)),
+        (&["/a"], "a=é", Err(Syntax)),
+        (&["/a"], "a=1 2", Err(Syntax)),
+        (&["/a"], "a=1\n", Err(Syntax)),
+        (&["/a"], "a=1\0", Err(Syntax)),
+        (&["/a"], "b%00=1", Err(Syntax)),
+        (&["/a"], "b%0A=1", Err(Syntax)),
+        (&["/a"], "a=%00", Ok(&["~\0"])),
+        // A judged name twice, or a variant of it.
+        (&["/a"], "a=1&a=1", Err(Twice)),
+        (&["/a"], "a=1&%61=1", Err(Twice)),
+        (&["/a"], "a=1&A=1", Err(Twice)),
+        (&["/a"], "A=1", Err(Twice)),
+        (&["/a"], "a=1&a[]=1", Err(Twice)),
+        (&["/a"], "a[]=1&a=1", Err(Twice)),
+        (&["/a"], "a%5B0%5D=1", Err(Twice)),
+        (&["/a"], "A[x]=1", Err(Twice)),
+        (&["/a[x]"], "a=1", Err(Twice)),
+        (&["/a[x]"], "a[]=1", Err(Twice)),
+        (&["/a[x]"], "a[X]=1", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a[x]=1", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a[y]=1&a[y]=2", Ok(&["~1"])),
+        (&["/a.b"], "a.b=1&a_b=1", Err(Twice)),
+        (&["/a_b"], "a.b=1", Err(Twice)),
+        (&["/a_b"], "a+b=1", Err(Twice)),
+        (&["/a"], "+a=1", Err(Twice)),
+        (&["/key"], "%E2%84%AAey=1", Err(Twice)),
+        (&["/a/b"], "a=1&a[b]=1", Err(Twice)),
+        (&["/a", "/A"], "a=1", Err(Twice)),
+    ];
+    for (fields, body, expected) in cases {
+        check_fields(
+            BodyFields::form(body.as_bytes(), &judged(fields)),
+            *expected,
+            body,
+        );
+    }
+}
+
+#[test]
+fn closes_forms() {
+    use Fault::FormDuplicate as Twice;
+    let cases: &[ClosedCase] = &[
+        (&["/a", "/b"], "a=1&b=2", Ok(None)),
+        (&["/a"], "a=1&b=2&c=3", Ok(Some("/b"))),
+        (&["/a"], "a=1&b/~=2", Ok(Some("/b~1~0"))),
+        (&["/a/b"], "a=1", Ok(Some("/a"))),
+        (&[""], "a=1&b=2", Ok(None)),
+        (&[], "a=1", Ok(Some("/a"))),
+        (&["/a[x]", "/a[y]"], "a[x]=1&a[y]=2", Ok(None)),
+        // Every name is judged where a list closes the form.
+        (&["/a"], "b=1&b=2", Err(Twice)),
+        (&["/a"], "b=1&B=2", Err(Twice)),
+        (&["/a"], "b=1&c=0&b[]=2", Err(Twice)),
+        (&["/a"], "b[x]=1&c=0&b=2", Err(Twice)),
+        (&["/a"], "b[x]=1&b[y]=0&b[x]=2", Err(Twice)),
+        (&["/a"], "b.c=1&b_c=2", Err(Twice)),
+        (&[""], "b=1&b=2", Err(Twice)),
+        (&["/a"], "b[x]=1&b[y]=2", Ok(Some("/b[x]"))),
+    ];
+    for (only, body, expected) in cases {
+        let projection = closed(only);
+        let read = BodyFields::form(body.as_bytes(), &projection);
+        let unexpected = read.map(|read| read.unexpected(9).map(String::from));
+        assert_eq!(
+            unexpected,
+            expected.map(|e| e.map(String::from)),
+            "{only:?} {body}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn reads_any_form_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[ab=&%+\\[\\].;0-9A-F]{0,40}") {
+        let projection = Projection::merge(&[&judged(&["/a", "/b[0]", "/a.b"]), &closed(&["/a"])]);
+        let _ = BodyFields::form(&bytes, &projection);
+        let _ = BodyFields::form(text.as_bytes(), &projection);
+    }
+}
