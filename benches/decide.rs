@@ -41,13 +41,19 @@ impl Case {
     }
 
     fn call(&mut self) -> usize {
-        self.next = if self.next + 1 < self.calls.len() { self.next + 1 } else { 0 };
+        self.next = if self.next + 1 < self.calls.len() {
+            self.next + 1
+        } else {
+            0
+        };
         self.next
     }
 
     fn decide(&mut self) {
         let at = self.call();
-        let decision = self.set.decide(&black_box(&self.calls[at]).facts(), Body::Absent);
+        let decision = self
+            .set
+            .decide(&black_box(&self.calls[at]).facts(), Body::Absent);
         assert!(matches!(decision.verdict, Verdict::Permit(_)));
     }
 
@@ -99,7 +105,9 @@ fn bodies(c: &mut Criterion) {
 
 /// The figures that DESIGN 10 bounds, each a ratio of two that were measured in turn.
 fn ratios() {
-    println!("\nratio, median of pairs                          ns      baseline ns   ratio   budget");
+    println!(
+        "\nratio, median of pairs                          ns      baseline ns   ratio   budget"
+    );
     for shape in SHAPES {
         for (name, spread) in [("same", false), ("spread", true)] {
             let mut few = Case::new(shape, 10, false, spread);
@@ -113,7 +121,11 @@ fn ratios() {
         for shape in SHAPES {
             let mut case = Case::new(shape, 100_000, true, false);
             let what = format!("{} body of {} to IgnoredAny", shape.name(), bytes.len());
-            print(&what, pairs(|| case.decide_body(&bytes), || ignore(&bytes)), 1.5);
+            print(
+                &what,
+                pairs(|| case.decide_body(&bytes), || ignore(&bytes)),
+                1.5,
+            );
         }
     }
 }
@@ -131,7 +143,9 @@ fn pairs(mut ours: impl FnMut(), mut base: impl FnMut()) -> (f64, f64, f64) {
     };
     let times = |run: &mut dyn FnMut()| ((2e6 / batch(run, 50)) as u32).clamp(20, 20_000);
     let (many, few) = (times(&mut ours), times(&mut base));
-    let found: Vec<_> = (0..PAIRS).map(|_| (batch(&mut ours, many), batch(&mut base, few))).collect();
+    let found: Vec<_> = (0..PAIRS)
+        .map(|_| (batch(&mut ours, many), batch(&mut base, few)))
+        .collect();
     let median = |of: &dyn Fn(&(f64, f64)) -> f64| {
         let mut all: Vec<f64> = found.iter().map(of).collect();
         all.sort_by(f64::total_cmp);

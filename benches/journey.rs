@@ -47,11 +47,15 @@ fn journey(c: &mut Criterion) {
     let settings = [("@PORT@", "0"), ("@UPSTREAM@", &port), ("@LOG@", "warn")];
     let config = settings
         .iter()
-        .fold(GATEWAY.to_owned(), |text, (key, value)| text.replace(key, value));
+        .fold(GATEWAY.to_owned(), |text, (key, value)| {
+            text.replace(key, value)
+        });
     write("gateway.yaml", &config);
     let runtime = runtime();
     let config = Config::load(&folder.path().join("gateway.yaml")).expect("a good configuration");
-    let running = runtime.block_on(App::start(config, None)).expect("a gateway");
+    let running = runtime
+        .block_on(App::start(config, None))
+        .expect("a gateway");
 
     let body = Bytes::from(policies::body(1_000));
     let calls = [
@@ -100,11 +104,14 @@ async fn call(client: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes
 
 async fn serve(told: std::sync::mpsc::Sender<SocketAddr>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    told.send(listener.local_addr().expect("an address")).expect("a listener");
+    told.send(listener.local_addr().expect("an address"))
+        .expect("a listener");
     while let Ok((stream, _)) = listener.accept().await {
         let answer = service_fn(|request: Request<Incoming>| async move {
             let _read = request.into_body().collect().await;
-            let body = Full::new(Bytes::from_static(b"{\"id\":\"42\",\"name\":\"Ada Lovelace\"}"));
+            let body = Full::new(Bytes::from_static(
+                b"{\"id\":\"42\",\"name\":\"Ada Lovelace\"}",
+            ));
             Ok::<_, Infallible>(Response::new(body))
         });
         let http = hyper::server::conn::http1::Builder::new();

@@ -23,7 +23,14 @@ fn main() {
         for shape in SHAPES {
             for body in ["no", "yes"] {
                 let mut own = Command::new(&arguments[0]);
-                own.args(["--count", &count.to_string(), "--shape", shape.name(), "--body", body]);
+                own.args([
+                    "--count",
+                    &count.to_string(),
+                    "--shape",
+                    shape.name(),
+                    "--body",
+                    body,
+                ]);
                 assert!(own.status().is_ok_and(|status| status.success()));
             }
         }
@@ -51,5 +58,7 @@ fn main() {
 fn status(line: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let found = status.lines().find_map(|l| l.strip_prefix(line));
-    found.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    found
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }

@@ -34,7 +34,9 @@ fn main() -> Result<(), Failure> {
         upstream: upstream.parse()?,
         idle: RefCell::default(),
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, serve(listen, pool))
 }
 

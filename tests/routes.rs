@@ -57,7 +57,11 @@ fn every_operation_admits_its_own_calls_and_no_near_miss() {
 fn check(set: &PolicySet, operations: &[Operation], method: &str, path: &str, found: &mut Tally) {
     let expected = chosen(operations, method, path);
     let decided = decide(set, method, path);
-    assert_eq!(decided, expected.map(id).ok_or(Reason::NoPolicy), "{method} {path}");
+    assert_eq!(
+        decided,
+        expected.map(id).ok_or(Reason::NoPolicy),
+        "{method} {path}"
+    );
     match decided {
         Ok(_) => found.permitted += 1,
         Err(_) => found.denied += 1,
@@ -146,7 +150,11 @@ const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
 fn join(segments: impl Iterator<Item = String>) -> String {
     let joined = segments.fold(String::new(), |path, segment| path + "/" + &segment);
-    if joined.is_empty() { "/".to_owned() } else { joined }
+    if joined.is_empty() {
+        "/".to_owned()
+    } else {
+        joined
+    }
 }
 
 /// The first of the operations that a call belongs to. Their ids are in their order, and of several permits that
@@ -176,7 +184,10 @@ fn load(operations: &[Operation]) -> PolicySet {
         )
         .unwrap();
     }
-    let file = SourceFile { name: "routes.yaml".into(), text };
+    let file = SourceFile {
+        name: "routes.yaml".into(),
+        text,
+    };
     let (before, started) = (resident(), Instant::now());
     let set = PolicySet::load(&[file]).unwrap();
     println!(
@@ -219,5 +230,6 @@ fn vectors(name: &str) -> Option<String> {
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }

@@ -48,11 +48,7 @@ impl Shape {
             ),
             Shape::Subjects => ("/api".to_owned(), format!("\"{}\"", agent(at))),
         };
-        let (method, fields) = if body {
-            ("POST", FIELDS)
-        } else {
-            ("GET", "")
-        };
+        let (method, fields) = if body { ("POST", FIELDS) } else { ("GET", "") };
         format!(
             "  - id: policy.{at}
     who: {{ agent: {agent} }}
@@ -122,7 +118,11 @@ impl Call {
 pub(crate) fn load(file: SourceFile) -> PolicySet {
     match PolicySet::load(&[file]) {
         Ok(set) => set,
-        Err(problems) => panic!("{} problems; the first: {:?}", problems.len(), problems.first()),
+        Err(problems) => panic!(
+            "{} problems; the first: {:?}",
+            problems.len(),
+            problems.first()
+        ),
     }
 }
 
@@ -151,8 +151,14 @@ fn principal(at: usize) -> Principal {
 /// A chat request of about this many bytes, compact, that the judged fields hold for.
 pub(crate) fn body(size: usize) -> Vec<u8> {
     let turns = [
-        ("user", "Hello, my invoice from March shows a charge that I don't recognise.\\nIt says \\\"service fee\\\"."),
-        ("assistant", "The fee belongs to the premium plan that was booked on March 3rd, and it is charged once per quarter."),
+        (
+            "user",
+            "Hello, my invoice from March shows a charge that I don't recognise.\\nIt says \\\"service fee\\\".",
+        ),
+        (
+            "assistant",
+            "The fee belongs to the premium plan that was booked on March 3rd, and it is charged once per quarter.",
+        ),
         ("user", "Yes, please."),
     ];
     let mut text = r#"{"model":"gpt-4o-mini","max_tokens":512,"temperature":0.2,"stream":true,"user":"agent-7","messages":[{"role":"system","content":"You are a support agent."}"#.to_owned();
