@@ -166,7 +166,7 @@ fn request(to: &mut Vec<u8>, request: &Request<'_>) -> serde_json::Result<()> {
     field(to, b",\"template\":", template.as_deref())?;
     list(to, b",\"query\":", query.iter())?;
     digest(to, b",\"body_sha256\":\"", *body_sha256);
-    list(to, b",\"fields\":", fields.iter().map(AsRef::as_ref))?;
+    list(to, b",\"fields\":", fields.iter().map(|field| &**field))?;
     finish(to, start);
     Ok(())
 }

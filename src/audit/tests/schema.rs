@@ -1,7 +1,7 @@
 //! What records look like, and what they never hold.
 
 use super::*;
-use crate::audit::record::{Principal, SinkState};
+use crate::audit::record::SinkState;
 
 fn full<'a>(principal: &'a policy::Principal, policies: &'a [Arc<str>]) -> Decision<'a> {
     Decision {
@@ -226,68 +226,5 @@ fn every_cause_of_an_early_refusal_has_its_place() {
     assert_eq!(causes.len(), Early::COUNT);
     for (index, cause) in causes.iter().enumerate() {
         assert_eq!(cause.index(), index, "{cause:?}");
-    }
-}
-
-#[test]
-fn lines_are_what_serde_json_writes() {
-    let principal = principal();
-    let policies = [
-        Arc::from("p.one"),
-        Arc::from("p \"two\"\u{0}\u{7f}\u{2028}é\\"),
-    ];
-    let shadow = [policy::Shadow {
-        policy: "p.shadow".into(),
-        effect: policy::Effect::Forbid,
-    }];
-    let full = full(&principal, &policies);
-    let mut shadowed = full.clone();
-    shadowed.shadow = shadow.as_slice().into();
-    shadowed.client = "[2001:db8::1]:1".parse().unwrap();
-    shadowed.at = "-000001-01-01T00:00:00Z".parse().unwrap();
-    let anonymous = Decision {
-        principal: Some(Principal::default()),
-        route: None,
-        upstream: None,
-        trace_id: None,
-        request: Request::default(),
-        ..permit()
-    };
-    for decision in [full, shadowed, anonymous, permit(), deny()] {
-        let mut line = b"before".to_vec();
-        line::decision(&mut line, &decision).unwrap();
-        let expected = serde_json::to_string(&decision).unwrap();
-        assert_eq!(
-            String::from_utf8(line).unwrap(),
-            format!("before{expected}")
-        );
-    }
-    for end in [
-        End::Complete,
-        End::ClientGone,
-        End::UpstreamFailed,
-        End::Cut,
-        End::Aborted,
-        End::Unknown,
-    ] {
-        let unknown = Outcome {
-            end,
-            ..unknown(Uuid::now_v7(), Timestamp::now())
-        };
-        let known = Outcome {
-            status: Some(200),
-            bytes: u64::MAX,
-            sha256: Some(Sha256::of(b"x")),
-            upstream: Some("10.0.0.1:80".into()),
-            head_us: Some(Duration::from_nanos(1_999)),
-            total_us: Some(Duration::MAX),
-            ..unknown.clone()
-        };
-        for outcome in [unknown, known] {
-            let mut line = Vec::new();
-            line::outcome(&mut line, &outcome).unwrap();
-            let expected = serde_json::to_string(&outcome).unwrap();
-            assert_eq!(String::from_utf8(line).unwrap(), expected);
-        }
     }
 }
