@@ -38,6 +38,13 @@ async def read_note(path: str, ctx: Context) -> str:
 
 
 @SERVER.tool()
+async def announce(ctx: Context) -> str:
+    """Tells the client something that is no answer: in a session, that goes over the stream of its GET."""
+    await ctx.session.send_tool_list_changed()
+    return "told"
+
+
+@SERVER.tool()
 def delete_note(path: str) -> str:
     """Deletes a note."""
     CALLED.append(("delete_note", path))
@@ -81,7 +88,7 @@ async def session(checks, gateway, mode):
     async with connected(gateway, mode, bearer()) as client:
         with checks(f"{era}: lists the tools"):
             tools = await client.list_tools()
-            same([tool.name for tool in tools.tools], ["add", "read_note", "delete_note"])
+            same([tool.name for tool in tools.tools], ["add", "read_note", "announce", "delete_note"])
 
         with checks(f"{era}: calls a tool with arguments in range"):
             result = await client.call_tool("add", {"a": 1, "b": 2})
@@ -100,7 +107,7 @@ async def session(checks, gateway, mode):
         called = len(CALLED)
         for what, name, arguments, field in [
             ("an argument out of range", "add", {"a": 1, "b": 5000}, "b"),
-            ("an argument too many", "add", {"a": 1, "b": 2, "shell": "ls"}, "shell"),
+            ("an argument too many", "add", {"a": 1, "b": 2, "shell": "ls"}, None),
             ("another project's note", "read_note", {"path": "projects/beta/a.md"}, "path"),
             ("a path that climbs", "read_note", {"path": "projects/alpha/../beta/a.md"}, "path"),
             ("a tool that isn't permitted", "delete_note", {"path": "projects/alpha/a.md"}, None),
@@ -110,7 +117,7 @@ async def session(checks, gateway, mode):
                 problem = is_problem(denied.data, "no_policy")
                 same(denied.message, problem["title"])
                 same(gateway.decision(problem["decision_id"])["decision"], "deny")
-                assert field in str(problem.get("fields")) or field in (None, "shell"), problem
+                same(problem.get("fields"), field and [f"body/params/arguments/{field}"], "fields")
 
         with checks(f"{era}: refused for a method that isn't permitted"):
             is_problem((await refused(client.read_resource("file:///etc/passwd"))).data, "no_policy")
