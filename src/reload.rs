@@ -147,10 +147,11 @@ impl Running {
     pub async fn watch(&self) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let changed = Arc::new(Notify::new());
+        let mut _watching = None;
         loop {
-            // Watched before the files are read again: what changes in between is seen.
             let files = self.shared.snapshot().config.files.clone();
-            let _watcher = watcher(&files, &changed);
+            // The new one stands before the old one goes, or a change between the two is missed.
+            _watching = watcher(&files, &changed);
             tokio::select! {
                 _ = hangup.recv() => {
                     tracing::info!("SIGHUP");
