@@ -16,6 +16,8 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.transport_security import TransportSecuritySettings
 
+from mcp_types import ToolListChangedNotification
+
 from harness import PATIENCE, Checks, asgi, bearer, example, folder, is_problem, same, within
 
 SERVER = MCPServer("tools")
@@ -34,14 +36,10 @@ async def read_note(path: str, ctx: Context) -> str:
     """Reads a note, and tells how far it is."""
     CALLED.append(("read_note", path))
     await ctx.report_progress(1, 2, "found it")
+    if path.endswith("/news.md"):
+        # No part of this call: in a session it goes over the stream of the client's GET.
+        await ctx.session.send_tool_list_changed()
     return f"the note {path}"
-
-
-@SERVER.tool()
-async def announce(ctx: Context) -> str:
-    """Tells the client something that is no answer: in a session, that goes over the stream of its GET."""
-    await ctx.session.send_tool_list_changed()
-    return "told"
 
 
 @SERVER.tool()
@@ -85,10 +83,16 @@ async def session(checks, gateway, mode):
             same(client.protocol_version, {"legacy": "2025-11-25", "auto": "2026-07-28"}[mode])
             same(client.server_info.name, "tools")
 
-    async with connected(gateway, mode, bearer()) as client:
+    told = []
+
+    async def hear(message):
+        if isinstance(message, ToolListChangedNotification):
+            told.append(message)
+
+    async with connected(gateway, mode, bearer(), message_handler=hear) as client:
         with checks(f"{era}: lists the tools"):
             tools = await client.list_tools()
-            same([tool.name for tool in tools.tools], ["add", "read_note", "announce", "delete_note"])
+            same([tool.name for tool in tools.tools], ["add", "read_note", "delete_note"])
 
         with checks(f"{era}: calls a tool with arguments in range"):
             result = await client.call_tool("add", {"a": 1, "b": 2})
@@ -115,9 +119,10 @@ async def session(checks, gateway, mode):
             with checks(f"{era}: refused for {what}, and the client hears why"):
                 denied = await refused(client.call_tool(name, arguments))
                 problem = is_problem(denied.data, "no_policy")
-                same(denied.message, problem["title"])
+                # No code that a client would take for its own timeout, and try again.
+                same((denied.code, denied.message), (-32013, problem["title"]))
                 same(gateway.decision(problem["decision_id"])["decision"], "deny")
-                same(problem.get("fields"), field and [f"body/params/arguments/{field}"], "fields")
+                assert not field or f"body/params/arguments/{field}" in problem["fields"], problem
 
         with checks(f"{era}: refused for a method that isn't permitted"):
             is_problem((await refused(client.read_resource("file:///etc/passwd"))).data, "no_policy")
@@ -127,6 +132,12 @@ async def session(checks, gateway, mode):
 
         with checks(f"{era}: goes on after refusals"):
             same((await client.call_tool("add", {"a": 2, "b": 2})).structured_content, {"result": 4})
+
+        if mode == "legacy":
+            with checks(f"{era}: the server's own messages arrive over the stream of a GET"):
+                # The server drops what it says before that stream stands, so it is asked until something arrives.
+                while not told:
+                    await client.call_tool("read_note", {"path": "projects/alpha/news.md"})
 
         with checks(f"{era}: the client sends what the policies were written for"):
             posts = [headers for method, headers in client.requests if method == "POST"]
