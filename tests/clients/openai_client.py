@@ -154,11 +154,11 @@ def run(checks, endpoint, gateway, client, base):
     reached = len(endpoint.seen)
     smuggled = {"type": "mcp", "server_label": "x", "server_url": "https://evil.example/mcp"}
     for what, asked, field in [
-        ("a remote MCP server among the tools", {"tools": [WEATHER, smuggled]}, "/tools"),
-        ("a tool that isn't on the list", {"tools": [{"type": "function", "function": {"name": "rm"}}]}, "/tools"),
-        ("another model", {"model": "gpt-5-pro"}, "/model"),
-        ("more tokens than the cap", {"max_completion_tokens": 100_000}, "/max_completion_tokens"),
-        ("many answers at once", {"n": 50}, "/n"),
+        ("a remote MCP server among the tools", {"tools": [WEATHER, smuggled]}, "body/tools"),
+        ("a tool that isn't on the list", {"tools": [{"type": "function", "function": {"name": "rm"}}]}, "body/tools"),
+        ("another model", {"model": "gpt-5-pro"}, "body/model"),
+        ("more tokens than the cap", {"max_completion_tokens": 100_000}, "body/max_completion_tokens"),
+        ("many answers at once", {"n": 50}, "body/n"),
     ]:
         with checks(f"refused: {what}"):
             denied = refused(openai.PermissionDeniedError, lambda: create(messages=HELLO, **{**bounds, **asked}))

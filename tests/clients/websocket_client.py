@@ -1,7 +1,6 @@
 """The `websockets` package on both sides: what a browser sends, to an echo server, under a policy that opens it."""
 
 import asyncio
-import json
 import socket
 import threading
 
