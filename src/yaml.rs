@@ -133,6 +133,12 @@ impl Problems {
 /// Parses one YAML document. The problems found are added; `None` if there is nothing to go on with.
 pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     let before = problems.found.len();
+    if let Some((mark, character)) = unprintable(text) {
+        let code = u32::from(character);
+        let message = format!("not YAML: the character U+{code:04X} may not stand in a file");
+        problems.add(Some(mark), "", message);
+        return None;
+    }
     let mut builder = Builder {
         problems,
         stack: Vec::new(),
@@ -163,6 +169,24 @@ pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
         problems.add_file("the file is empty");
     }
     root
+}
+
+/// The first character that is none of YAML's (1.2.2, section 5.1). The parser takes a NUL for the end of the file,
+/// and what stands after it would be lost without a word.
+fn unprintable(text: &str) -> Option<(Mark, char)> {
+    let foreign = |c: char| {
+        matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\x7f'..='\u{84}')
+            || matches!(c, '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let (at, character) = text.char_indices().find(|(_, c)| foreign(*c))?;
+    let (mut line, mut column) = (1, 1);
+    for c in text.get(..at).unwrap_or_default().chars() {
+        (line, column) = match c {
+            '\n' => (line + 1, 1),
+            _ => (line, column + 1),
+        };
+    }
+    Some((Mark { line, column }, character))
 }
 
 /// A node, and the key path that leads to it.
@@ -677,6 +701,15 @@ mod tests {
         assert!(problems_of("").join("").contains("empty"));
         assert!(problems_of("a: [1, 2")[0].starts_with("f.yaml:"));
         assert!(problems_of(&"[".repeat(100))[0].contains("too deeply"));
+        // The parser would end here, and the rest of the file be lost.
+        assert_eq!(
+            problems_of("a: 1\nb: é\0\nc: 2\n"),
+            ["f.yaml:2:5: not YAML: the character U+0000 may not stand in a file"]
+        );
+        for c in ['\u{1}', '\u{b}', '\u{1b}', '\u{7f}', '\u{9b}', '\u{fffe}'] {
+            assert!(problems_of(&format!("a: {c}\n"))[0].contains("may not stand"));
+        }
+        assert!(problems_of("a: 1\n...\nb: 2\n")[0].starts_with("f.yaml:3:1"));
     }
 
     #[test]
