@@ -136,7 +136,7 @@ policies:
   - { id: workload, who: { workload: "spiffe://corp/agent/7" }, do: "GET /workload" }
   - { id: dns, who: { cert/dns: { some: agent.corp.example } }, do: "GET /dns" }
   - { id: email, who: { cert/email: { some: agent@corp.example } }, do: "GET /email" }
-  - { id: print, who: { cert/fingerprint: FINGERPRINT }, do: "GET /print" }
+  - { id: print, who: { cert/fingerprint: "FINGERPRINT" }, do: "GET /print" }
   - { id: token, who: { agent: { glob: "agent/*" } }, do: "GET /token" }
   - { id: open, who: anonymous, do: "GET /open" }
 "#;
