@@ -135,7 +135,9 @@ where
         bytes = gunzip(&bytes, limits.judged_body)?;
     }
     // It took room for the longest that it could become.
-    let spare = held.num_permits().saturating_sub(blocks(bytes.len()) as usize);
+    let spare = held
+        .num_permits()
+        .saturating_sub(blocks(bytes.len()) as usize);
     drop(held.split(spare));
     let digest = (!bytes.is_empty()).then(|| sha256(&bytes));
     Ok(Inspected::Whole(Whole {
