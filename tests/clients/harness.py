@@ -161,8 +161,8 @@ def folder():
 class Gateway:
     """A running proxy: `addresses` of its listeners in order, `url`, and what it recorded in its folder, `place`."""
 
-    def __init__(self, place, addresses, admin):
-        self.place, self.addresses, self.admin = place, addresses, admin
+    def __init__(self, place, process, addresses, admin):
+        self.place, self.process, self.addresses, self.admin = place, process, addresses, admin
         self.url = f"http://{addresses[0]}"
 
     def records(self, kind="decision"):
@@ -259,7 +259,7 @@ def serve(place, config):
         line = next((line for line in log if '"serving"' in line), None)
         assert line, f"portcullis didn't start:\n{''.join(log)}"
         fields = json.loads(line)["fields"]
-        yield Gateway(place, fields["listening"].split(", "), fields["admin"])
+        yield Gateway(place, process, fields["listening"].split(", "), fields["admin"])
     finally:
         process.terminate()
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import threading
 
 import openai
@@ -191,6 +192,23 @@ def run(checks, endpoint, gateway, client, options):
         permitted = [record["id"] for record in gateway.records() if record["decision"] == "permit"]
         until(lambda: len(gateway.records("outcome")) >= len(permitted), "an outcome for each permit")
         same(sorted(record["id"] for record in gateway.records("outcome")), sorted(permitted))
+
+
+    with checks("a stream goes on to its end while the proxy stops"):
+        endpoint.first_arrived.clear()
+        stream = iter(create(messages=HELLO, stream=True, **bounds))
+        same(next(stream).choices[0].delta.content, "one")
+        gateway.process.terminate()
+        until(lambda: not listening(gateway), "the end of the listener")
+        endpoint.first_arrived.set()
+        same([chunk.choices[0].delta.content for chunk in stream], ["two", "three"])
+        same(gateway.process.wait(PATIENCE), 0, "exit code")
+
+
+def listening(gateway):
+    host, port = gateway.addresses[0].split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def refused(error, call):
