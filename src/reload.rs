@@ -41,6 +41,16 @@ pub enum ReloadError {
     NoSource,
 }
 
+/// Lets go of a snapshot after everybody else has: to take a hundred thousand policies apart takes long enough to
+/// delay a worker's requests.
+async fn retire(snapshot: Arc<Snapshot>) {
+    let mut pause = Duration::from_millis(100);
+    while Arc::strong_count(&snapshot) > 1 {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
+}
+
 fn first(problems: &[Problem]) -> String {
     problems
         .first()
@@ -107,6 +117,7 @@ impl Running {
             cut,
             "reloaded"
         );
+        tokio::spawn(retire(before));
         Ok(())
     }
 
