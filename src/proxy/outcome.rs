@@ -20,6 +20,7 @@ use super::respond::Refusal;
 use super::streams::Ticket;
 use super::tunnel::{self, Handshake};
 use super::upstream::{BodyFault, BodyState, RequestBody, Sent, UpstreamError};
+use super::wire::Busy;
 use super::worker::{Phase, Worker};
 use crate::audit::{End, OpenOutcome};
 use crate::metrics::RouteMetrics;
@@ -30,7 +31,9 @@ use crate::policy::{Fault, Permit, PolicySet, Reason};
 pub struct Outcome {
     open: Option<OpenOutcome>,
     worker: Arc<Worker>,
-    _connection: Arc<Connection>,
+    connection: Arc<Connection>,
+    /// Keeps the clock for heads away from a tunnel: what comes through it is no head.
+    tunnel: Option<Busy>,
     route: RouteMetrics,
     sent: Option<Arc<BodyState>>,
 }
@@ -104,6 +107,7 @@ impl Exchange {
             return match tunnel::accept(&handshake, sent) {
                 Ok(accepted) => {
                     outcome.route.permitted();
+                    outcome.tunnel = Some(outcome.connection.pulse.begin());
                     let response = tunnel::upgrade(accepted, client, bounds, Box::new(outcome));
                     Ok(response.map(|_| Answer::own(bytes::Bytes::new(), busy)))
                 }
@@ -159,7 +163,8 @@ impl Outcome {
         Outcome {
             open: Some(audit.open_outcome(exchange.id, exchange.started)),
             worker: exchange.worker.clone(),
-            _connection: exchange.connection.clone(),
+            connection: exchange.connection.clone(),
+            tunnel: None,
             route: exchange.metrics().clone(),
             sent: None,
         }
