@@ -23,7 +23,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::Running;
 use crate::audit::record::Event;
 use crate::config::Config;
-use crate::proxy::identify::Identifier;
 use crate::proxy::routes::Routes;
 use crate::proxy::worker::Snapshot;
 use crate::sources;
@@ -95,7 +94,7 @@ impl Running {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let identifier = Identifier::new(&config.identity, self.observer.clone());
+        let identifier = before.identifier.renewed(&config.identity);
         // Keys first, or tokens that were good a moment ago would find none.
         identifier.start().await;
         let now = Timestamp::now();

@@ -248,7 +248,7 @@ mod tests {
         let second = Duration::from_secs(1);
         Timeouts {
             header: second,
-            body: Duration::from_millis(50),
+            body: Duration::from_secs(30),
             idle: second,
             keep_alive: second,
             shutdown: second,
@@ -306,14 +306,14 @@ mod tests {
         assert_eq!(cut, Err("body_incomplete".into()));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_slow_body_ends_in_time() {
         let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let slow = run(&HeaderMap::new(), never).await;
         assert_eq!(slow, Err("body_incomplete".into()));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn without_room_it_waits_and_gives_up() {
         let room = Room::new(100);
         let whole = || Full::new(Bytes::from_static(b"abc"));

@@ -200,7 +200,8 @@ impl UpstreamObserver for Witness {
         self.ejected.lock().unwrap().push((address.to_owned(), out));
     }
 
-    fn connection(&self, _: &str, open: bool) {
+    fn connection(&self, _: &str, address: &str, open: bool) {
+        assert!(address.starts_with("http"), "{address}");
         match open {
             true => self.open.fetch_add(1, SeqCst),
             false => self.open.fetch_sub(1, SeqCst),
