@@ -269,7 +269,7 @@ def serve(place, config):
             log.append("portcullis didn't end when it was told to; killed\n")
         if os.environ.get("VERBOSE"):
             sys.stderr.writelines(log)
-        elif any(word in line for line in log for word in ("panicked", '"ERROR"', "killed")):
+        elif any(word in line for line in log for word in ("panicked", "killed")):
             sys.stderr.writelines(log)
 
 
