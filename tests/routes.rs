@@ -129,14 +129,18 @@ impl Operation {
     fn matches(&self, method: &str, path: &[&str]) -> bool {
         self.method == method
             && self.segments.len() == path.len()
-            && self.segments.iter().zip(path).all(|(own, given)| match own {
-                Segment::Literal(text) => text == given,
-                Segment::Parameter => true,
-                // somewhere within, with something on either side
-                Segment::Around(text) => given
-                    .get(1..given.len().saturating_sub(1))
-                    .is_some_and(|within| within.contains(text)),
-            })
+            && self
+                .segments
+                .iter()
+                .zip(path)
+                .all(|(own, given)| match own {
+                    Segment::Literal(text) => text == given,
+                    Segment::Parameter => true,
+                    // somewhere within, with something on either side
+                    Segment::Around(text) => given
+                        .get(1..given.len().saturating_sub(1))
+                        .is_some_and(|within| within.contains(text)),
+                })
     }
 
     /// Calls that differ from this one in one thing.
