@@ -11,6 +11,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 
@@ -19,6 +20,8 @@ mod generate;
 #[path = "properties/reference.rs"]
 mod reference;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::env;
 
 use portcullis::policy::{
@@ -34,7 +37,7 @@ use self::reference::{Answer, Reference};
 const REQUESTS: usize = 32;
 
 /// Pairs of a policy set and a request in a normal test run.
-const PAIRS: usize = 8_000;
+const PAIRS: usize = 4_000;
 
 fn load(policies: &[PolicyText]) -> PolicySet {
     let mut text = String::from("version: 1\npolicies:\n");
@@ -86,7 +89,14 @@ fn seen<'f>(fields: &'f Option<Result<BodyFields<'f>, Fault>>, facts: &Facts<'_>
     }
 }
 
-fn agree(policies: &[PolicyText], requests: &[Asked]) -> Result<(), TestCaseError> {
+/// How often each verdict was given.
+type Tally = BTreeMap<&'static str, usize>;
+
+fn agree(
+    policies: &[PolicyText],
+    requests: &[Asked],
+    tally: &mut Tally,
+) -> Result<(), TestCaseError> {
     let set = load(policies);
     let reference = Reference::new(policies);
     for asked in requests {
@@ -105,6 +115,11 @@ fn agree(policies: &[PolicyText], requests: &[Asked]) -> Result<(), TestCaseErro
         };
         let got = core(&set, &facts, asked.body.as_bytes());
         let want = reference.decide(&facts, asked.body.as_bytes());
+        let verdict = want
+            .verdict
+            .as_ref()
+            .map_or_else(|r| r.code(), |_| "permit");
+        *tally.entry(verdict).or_default() += 1;
         prop_assert_eq!(
             got,
             want,
@@ -132,13 +147,26 @@ fn the_core_agrees_with_a_naive_reference() {
         max_shrink_iters: 4_096,
         ..Config::default()
     };
-    let strategy = (
-        generate::policies(),
-        prop::collection::vec(generate::asked(), REQUESTS),
-    );
+    let tally = RefCell::new(Tally::new());
     TestRunner::new(config)
-        .run(&strategy, |(policies, requests)| {
-            agree(&policies, &requests)
+        .run(&generate::scenario(REQUESTS), |(policies, requests)| {
+            agree(&policies, &requests, &mut tally.borrow_mut())
         })
         .unwrap_or_else(|error| panic!("{error}"));
+    // A comparison that only ever saw denials would show little.
+    let tally = tally.into_inner();
+    println!("{tally:?}");
+    for verdict in [
+        "permit",
+        "forbidden",
+        "no_policy",
+        "no_credentials",
+        "outside_window",
+        "ambiguous_request",
+        "unsupported_body",
+        "invalid_token",
+    ] {
+        let times = tally.get(verdict).copied().unwrap_or_default();
+        assert!(times >= pairs / 1_000, "{verdict}: {times} of {pairs}");
+    }
 }

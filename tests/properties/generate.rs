@@ -38,10 +38,7 @@ pub(crate) enum Named {
     Absent,
     None,
     Any,
-    Judged(
-        Vec<(&'static str, &'static str)>,
-        Option<Vec<&'static str>>,
-    ),
+    Judged(Vec<(&'static str, &'static str)>, Option<Vec<&'static str>>),
 }
 
 #[derive(Clone, Debug)]
@@ -257,7 +254,9 @@ const TEMPLATES: &[&str] = &[
     "/{y}/{x}",
 ];
 
-const METHODS: &[&str] = &["GET", "GET", "GET,POST", "POST", "*", "HEAD", "PUT,GET"];
+const METHODS: &[&str] = &[
+    "GET", "GET", "GET,POST", "POST", "*", "*", "*", "HEAD", "PUT,GET",
+];
 
 /// Matchers of texts, for every place.
 const OF_TEXT: &[&str] = &[
@@ -347,7 +346,8 @@ fn some_of<M: Strategy<Value = &'static str>>(
     matcher: impl Fn() -> M,
 ) -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     let matchers: Vec<M> = (0..most).map(|_| matcher()).collect();
-    (subsequence(keys, 0..=most), matchers).prop_map(|(keys, matchers)| keys.into_iter().zip(matchers).collect())
+    (subsequence(keys, 0..=most), matchers)
+        .prop_map(|(keys, matchers)| keys.into_iter().zip(matchers).collect())
 }
 
 fn rarely<T: Clone + std::fmt::Debug>(
@@ -360,13 +360,17 @@ fn rarely<T: Clone + std::fmt::Debug>(
 fn who() -> impl Strategy<Value = Who> {
     let list = (
         some_of(&["agent", "user", "claims/t"], 2, of_text),
-        some_of(&["claims/n", "claims/t/u", "groups", "cert/dns"], 1, of_json),
+        some_of(
+            &["claims/n", "claims/t/u", "groups", "cert/dns"],
+            1,
+            of_json,
+        ),
     );
     prop_oneof![
         1 => Just(Who::Absent),
-        3 => Just(Who::Any),
+        4 => Just(Who::Any),
         1 => Just(Who::Anonymous),
-        6 => list.prop_map(|(mut texts, others)| {
+        5 => list.prop_map(|(mut texts, others)| {
             texts.extend(others);
             match texts.is_empty() {
                 true => Who::Any,
@@ -379,9 +383,9 @@ fn who() -> impl Strategy<Value = Who> {
 fn query() -> impl Strategy<Value = Named> {
     let only = rarely(3, subsequence(&["q", "r"][..], 0..=2));
     prop_oneof![
-        4 => Just(Named::Absent),
+        3 => Just(Named::Absent),
         1 => Just(Named::None),
-        4 => Just(Named::Any),
+        8 => Just(Named::Any),
         3 => (some_of(&["q", "r"], 2, of_wire), only).prop_map(|(list, only)| Named::Judged(list, only)),
     ]
 }
@@ -389,15 +393,18 @@ fn query() -> impl Strategy<Value = Named> {
 fn body() -> impl Strategy<Value = BodyText> {
     const POINTERS: &[&str] = &["/a", "/b", "/c", "/c/d"];
     let judged = (
-        rarely(1, select(&["[application/json, application/merge-patch+json]"][..])),
+        rarely(
+            1,
+            select(&["[application/json, application/merge-patch+json]"][..]),
+        ),
         rarely(5, subsequence(POINTERS, 0..=4)),
         rarely(1, select(&["{ a: 1 }", "{}", "[]", "{ b: \"$$x\" }"][..])),
         some_of(POINTERS, 2, of_json),
     );
     prop_oneof![
-        4 => Just(BodyText::Absent),
+        3 => Just(BodyText::Absent),
         1 => Just(BodyText::None),
-        4 => Just(BodyText::Any),
+        8 => Just(BodyText::Any),
         1 => Just(BodyText::Judged { types: Some("text/plain"), only: None, exactly: None, fields: Vec::new() }),
         4 => judged.prop_map(|(types, only, exactly, fields)| {
             if only.is_none() && exactly.is_none() && fields.is_empty() && types.is_none() {
@@ -428,17 +435,25 @@ fn policy(focus: &'static str) -> impl Strategy<Value = PolicyText> {
     let operations = prop::collection::vec((select(METHODS), template), 1..=2);
     let one = prop_oneof![4 => Just(1_usize), 1 => Just(2)];
     let kind = (
-        prop::bool::weighted(0.7),
+        prop::bool::weighted(0.75),
         prop::bool::weighted(0.15),
         prop::bool::weighted(0.05),
     );
     let place = (
         operations,
         one,
-        some_of(&["x", "y", "z"], 2, of_wire),
+        some_of(&["x", "y", "z"], 1, of_wire),
         rarely(
             2,
-            select(&["h.test", "[h.test, i.test]", "{ glob: \"*.test\" }", "{ ne: h.test }", "{ in: [i.test] }"][..]),
+            select(
+                &[
+                    "h.test",
+                    "[h.test, i.test]",
+                    "{ glob: \"*.test\" }",
+                    "{ ne: h.test }",
+                    "{ in: [i.test] }",
+                ][..],
+            ),
         ),
     );
     let wire = (
@@ -461,7 +476,10 @@ fn policy(focus: &'static str) -> impl Strategy<Value = PolicyText> {
                         .any(|end| template.contains(&format!("{{{name}{end}")))
                 })
             };
-            let path = path.into_iter().filter(|(name, _)| captured(name)).collect();
+            let path = path
+                .into_iter()
+                .filter(|(name, _)| captured(name))
+                .collect();
             let who = match who {
                 Who::Absent if permit => Who::Any,
                 who => who,
@@ -486,31 +504,47 @@ fn policy(focus: &'static str) -> impl Strategy<Value = PolicyText> {
     )
 }
 
-pub(crate) fn policies() -> impl Strategy<Value = Vec<PolicyText>> {
-    select(TEMPLATES)
-        .prop_flat_map(|focus| {
-            prop_oneof![
-                3 => prop::collection::vec(policy(focus), 1..=6),
-                2 => prop::collection::vec(policy(focus), 7..=40),
-            ]
-        })
-        .prop_map(|mut policies| {
-            let permits: Vec<bool> = policies.iter().map(|p| p.permit).collect();
-            for policy in &mut policies {
-                let forbid = !policy.permit;
-                policy
-                    .unless
-                    .retain(|n| forbid && permits.get(*n).copied().unwrap_or(false));
-            }
-            policies
-        })
+/// Policies and requests of which most are about one template.
+pub(crate) fn scenario(requests: usize) -> impl Strategy<Value = (Vec<PolicyText>, Vec<Asked>)> {
+    select(TEMPLATES).prop_flat_map(move |focus| {
+        (
+            policies(focus),
+            prop::collection::vec(asked(focus), requests),
+        )
+    })
+}
+
+fn policies(focus: &'static str) -> impl Strategy<Value = Vec<PolicyText>> {
+    prop_oneof![
+        3 => prop::collection::vec(policy(focus), 1..=6),
+        2 => prop::collection::vec(policy(focus), 7..=40),
+    ]
+    .prop_map(|mut policies| {
+        let permits: Vec<bool> = policies.iter().map(|p| p.permit).collect();
+        for policy in &mut policies {
+            let forbid = !policy.permit;
+            policy
+                .unless
+                .retain(|n| forbid && permits.get(*n).copied().unwrap_or(false));
+        }
+        policies
+    })
 }
 
 fn caller() -> impl Strategy<Value = Caller> {
     const TEXTS: &[&str] = &["a", "b", "ab", "ag/a", "ag/b", "ag/../a", "42"];
     const VALUES: &[&str] = &[
-        "\"a\"", "\"b\"", "\"ag/a\"", "\"ab\"", "1", "null", "true", "[\"a\"]", "{\"u\":\"a\"}",
-        "{\"u\":1}", "\"42\"",
+        "\"a\"",
+        "\"b\"",
+        "\"ag/a\"",
+        "\"ab\"",
+        "1",
+        "null",
+        "true",
+        "[\"a\"]",
+        "{\"u\":\"a\"}",
+        "{\"u\":1}",
+        "\"42\"",
     ];
     const NUMBERS: &[&str] = &[
         "1",
@@ -553,7 +587,10 @@ fn caller() -> impl Strategy<Value = Caller> {
         subsequence(&["a", "b", "ag/a"][..], 0..=2),
         claims,
         rarely(3, subsequence(&["a", "b"][..], 0..=2)),
-        rarely(1, select(&["2026-03-01T10:00:00Z", "2027-01-01T00:00:00Z"][..])),
+        rarely(
+            1,
+            select(&["2026-03-01T10:00:00Z", "2027-01-01T00:00:00Z"][..]),
+        ),
     )
         .prop_map(|(agent, user, groups, (t, n, l, end), dns, ends)| Caller {
             agent,
@@ -565,7 +602,7 @@ fn caller() -> impl Strategy<Value = Caller> {
         })
 }
 
-pub(crate) fn asked() -> impl Strategy<Value = Asked> {
+fn asked(focus: &'static str) -> impl Strategy<Value = Asked> {
     const HEADERS: &[&[(&str, &[u8])]] = &[
         &[("x-a", b"a")],
         &[("x-a", b"42"), ("x-b", b"b")],
@@ -580,8 +617,8 @@ pub(crate) fn asked() -> impl Strategy<Value = Asked> {
     ];
     let segment = prop_oneof![8 => select(PLAIN), 1 => select(ODD)];
     let query = prop_oneof![
-        5 => Just(None),
-        5 => select(&[
+        7 => Just(None),
+        3 => select(&[
             "", "&", "q=a", "q=a&r=1", "q=a&q=b", "Q=a", "q[]=a", "q=%zz", "q=a;r=b", "r=42", "q",
             "s=1", "q=ag%2Fa&r=b",
         ][..]).prop_map(Some),
@@ -591,7 +628,7 @@ pub(crate) fn asked() -> impl Strategy<Value = Asked> {
         5 => select(HEADERS),
     ];
     let content = prop_oneof![
-        5 => Just((None, "")),
+        8 => Just((None, "")),
         6 => (
             select(&["application/json", "application/json", "application/json; charset=utf-8", "application/merge-patch+json"][..]).prop_map(Some),
             select(&[
@@ -607,28 +644,70 @@ pub(crate) fn asked() -> impl Strategy<Value = Asked> {
         select(&["GET", "GET", "POST", "HEAD", "PUT"][..]),
         select(&["h.test", "i.test", "h.test:8443"][..]),
         prop::collection::vec(segment, 0..=4),
-        prop::bool::weighted(0.15),
+        (prop::bool::weighted(0.15), prop::bool::weighted(0.75)),
         (query, headers),
         rarely(9, caller()),
         select(&["10.1.2.3", "192.0.2.1", "::ffff:10.0.0.1"][..]),
         content,
         prop::bool::weighted(0.05),
-        select(&["2026-03-01T09:00:00Z", "2026-03-01T12:00:00Z", "2026-03-01T05:59:59Z"][..]),
+        select(
+            &[
+                "2026-03-01T09:00:00Z",
+                "2026-03-01T12:00:00Z",
+                "2026-03-01T05:59:59Z",
+            ][..],
+        ),
     )
         .prop_map(
-            |(method, host, segments, slash, (query, headers), who, client, content, websocket, now)| Asked {
+            move |(
                 method,
                 host,
                 segments,
-                slash,
-                query,
-                headers: headers.to_vec(),
+                (slash, focused),
+                (query, headers),
                 who,
                 client,
-                content_type: content.0,
-                body: content.1,
+                content,
                 websocket,
                 now,
+            )| {
+                let (segments, slash) = match focused {
+                    true => (instance(focus, &segments), slash ^ focus.ends_with("}/")),
+                    false => (segments, slash),
+                };
+                Asked {
+                    method,
+                    host,
+                    segments,
+                    slash,
+                    query,
+                    headers: headers.to_vec(),
+                    who,
+                    client,
+                    content_type: content.0,
+                    body: content.1,
+                    websocket,
+                    now,
+                }
             },
         )
+}
+
+/// The template's literals, with the segments for its parameters.
+fn instance(template: &'static str, segments: &[&'static str]) -> Vec<&'static str> {
+    let mut segments = segments.iter().copied();
+    let mut path = Vec::new();
+    for part in template.split('/').filter(|part| !part.is_empty()) {
+        let count = match part {
+            "{x*2}" => 2,
+            "{z...}" => segments.len().max(1),
+            _ if part.starts_with('{') => 1,
+            literal => {
+                path.push(literal);
+                continue;
+            }
+        };
+        path.extend((0..count).map(|_| segments.next().unwrap_or("a")));
+    }
+    path
 }

@@ -213,9 +213,17 @@ impl Known {
             return false;
         };
         let types = types.unwrap_or("application/json");
-        let sent = facts.headers.get("content-type").map(|v| v.to_str().unwrap());
+        let sent = facts
+            .headers
+            .get("content-type")
+            .map(|v| v.to_str().unwrap());
         let sent = sent.map(|text| text.trim_end_matches("; charset=utf-8"));
-        sent.is_some_and(|sent| types.trim_matches(['[', ']']).split(", ").any(|t| t == sent))
+        sent.is_some_and(|sent| {
+            types
+                .trim_matches(['[', ']'])
+                .split(", ")
+                .any(|t| t == sent)
+        })
     }
 
     /// The pointers that `only` admits, if it is there.
@@ -239,10 +247,17 @@ impl Known {
     fn projection(&self, n: u32) -> Projection {
         let mut fields: Vec<(Pointer, u32)> = Vec::new();
         let whole = self.exactly.is_some().then(|| Pointer::parse("").unwrap());
-        for (pointer, id) in self.body.iter().map(|(p, _)| p.clone()).chain(whole).zip(0..) {
+        for (pointer, id) in self
+            .body
+            .iter()
+            .map(|(p, _)| p.clone())
+            .chain(whole)
+            .zip(0..)
+        {
             fields.push((pointer, n * 100 + id));
         }
-        let only: Vec<(u32, Vec<Pointer>)> = self.admitted().into_iter().map(|list| (n, list)).collect();
+        let only: Vec<(u32, Vec<Pointer>)> =
+            self.admitted().into_iter().map(|list| (n, list)).collect();
         Projection::new(&fields, &only)
     }
 }
@@ -288,8 +303,7 @@ fn walk(parts: &[Part], pieces: &[Piece], wide: bool, taken: Captures, found: &m
             }
             for (texts, rest) in open {
                 let fits = |text: &String| {
-                    !text.is_empty()
-                        && regex.as_ref().is_none_or(|r| r.test(text) == Truth::True)
+                    !text.is_empty() && regex.as_ref().is_none_or(|r| r.test(text) == Truth::True)
                 };
                 if texts.iter().all(fits) {
                     let mut taken = taken.clone();
@@ -486,9 +500,9 @@ impl Reference {
         if let Some(fault) = enforced.flat_map(|c| &c.faults).min() {
             return fault.reason();
         }
-        let certain = candidates.iter().any(|c| {
-            forbids.contains(&&*c.policy.id) && c.all() == Truth::True
-        });
+        let certain = candidates
+            .iter()
+            .any(|c| forbids.contains(&&*c.policy.id) && c.all() == Truth::True);
         if !forbids.is_empty() {
             // Whoever brings a credential may not be one that the forbid means.
             return match facts.principal.is_none() && !certain {
@@ -525,7 +539,9 @@ fn head<'r>(policy: &'r Known, captures: &Captures, sight: &Sight<'_, '_>) -> Ca
         truth = truth.and(client.test(Value::Text(&address), sight));
     }
     for (name, matcher) in &policy.path {
-        let value = captures[name].as_deref().map_or(Value::Unreadable, Value::Wire);
+        let value = captures[name]
+            .as_deref()
+            .map_or(Value::Unreadable, Value::Wire);
         truth = truth.and(matcher.test(value, sight));
     }
     let upgrade = match (text.websocket, facts.websocket) {
@@ -560,7 +576,12 @@ fn wire(candidate: &mut Candidate<'_>, sight: &Sight<'_, '_>) {
         Named::Absent | Named::Any => None,
         Named::Judged(list, only) => (text.permit || only.is_some()).then(|| {
             let listed = only.iter().flatten().copied();
-            Some(list.iter().map(|(name, _)| *name).chain(listed).collect::<Vec<_>>())
+            Some(
+                list.iter()
+                    .map(|(name, _)| *name)
+                    .chain(listed)
+                    .collect::<Vec<_>>(),
+            )
         }),
     };
     let query = match closed {
@@ -579,7 +600,10 @@ fn wire(candidate: &mut Candidate<'_>, sight: &Sight<'_, '_>) {
         let inert = ["accept", "content-type"];
         let judged = text.headers.iter().map(|(name, _)| *name);
         let known: Vec<&str> = only.iter().copied().chain(judged).chain(inert).collect();
-        let held = facts.headers.keys().all(|name| known.contains(&name.as_str()));
+        let held = facts
+            .headers
+            .keys()
+            .all(|name| known.contains(&name.as_str()));
         candidate.head = candidate.head.and(held.into());
     }
     for (fact, matcher) in policy.query.iter().chain(&policy.headers) {
@@ -678,7 +702,10 @@ fn closed(value: &Json, at: &mut Vec<String>, admitted: &[Pointer]) -> bool {
     let is_prefix = |short: &[Box<str>], long: &[String]| {
         short.len() <= long.len() && short.iter().zip(long).all(|(a, b)| **a == **b)
     };
-    if admitted.iter().any(|pointer| is_prefix(pointer.tokens(), at)) {
+    if admitted
+        .iter()
+        .any(|pointer| is_prefix(pointer.tokens(), at))
+    {
         return true;
     }
     let leads = |pointer: &Pointer| {

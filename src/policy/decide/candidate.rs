@@ -16,9 +16,7 @@ use crate::policy::matcher::{Scope, shape};
 use crate::policy::normalise::headers::{self, ContentType};
 use crate::policy::normalise::query::Query;
 use crate::policy::principal::Principal;
-use crate::policy::source::{
-    BodyRule, Condition, Effect, Judged, Mode, QueryRule, Stage, Subject,
-};
+use crate::policy::source::{BodyRule, Condition, Effect, Judged, Mode, QueryRule, Stage, Subject};
 use crate::policy::value::{Truth, Value};
 
 /// What all candidates of a request share; parsed when first asked for.
