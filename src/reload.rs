@@ -189,7 +189,9 @@ impl Running {
     async fn look(&self) -> Seen {
         let files = self.shared.snapshot().config.files.clone();
         // Files may lie on a network, and the runtime has other things to do. An error is a runtime that ends.
-        tokio::task::spawn_blocking(move || look(&files)).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || look(&files))
+            .await
+            .unwrap_or_default()
     }
 }
 

@@ -4,6 +4,13 @@
 //! and too simple to be wrong in the way an index is. `cargo test --test routes -- --nocapture` also prints how
 //! long the set takes to load, and what it holds in memory.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says what it passed over"
+)]
+
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -129,14 +136,18 @@ impl Operation {
     fn matches(&self, method: &str, path: &[&str]) -> bool {
         self.method == method
             && self.segments.len() == path.len()
-            && self.segments.iter().zip(path).all(|(own, given)| match own {
-                Segment::Literal(text) => text == given,
-                Segment::Parameter => true,
-                // somewhere within, with something on either side
-                Segment::Around(text) => given
-                    .get(1..given.len().saturating_sub(1))
-                    .is_some_and(|within| within.contains(text)),
-            })
+            && self
+                .segments
+                .iter()
+                .zip(path)
+                .all(|(own, given)| match own {
+                    Segment::Literal(text) => text == given,
+                    Segment::Parameter => true,
+                    // somewhere within, with something on either side
+                    Segment::Around(text) => given
+                        .get(1..given.len().saturating_sub(1))
+                        .is_some_and(|within| within.contains(text)),
+                })
     }
 
     /// Calls that differ from this one in one thing.
