@@ -42,7 +42,6 @@ pub struct Running {
     /// The admin listener's address.
     pub admin: Option<SocketAddr>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) observer: Arc<Observer>,
     pub(crate) workers: Vec<WorkerThread>,
     /// The file that a reload reads again.
     pub(crate) source: Option<PathBuf>,
@@ -115,9 +114,8 @@ impl App {
                 },
                 audit,
                 metrics,
-                observer.clone(),
+                observer,
             ),
-            observer,
             workers: Vec::with_capacity(workers),
             source,
             reloading: tokio::sync::Mutex::default(),

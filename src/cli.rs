@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod demo;
+mod health;
 pub mod schema;
 pub mod serve;
 pub mod test;

@@ -199,7 +199,7 @@ pub enum CertificateAndToken {
 }
 
 /// A token issuer (RFC 7519, RFC 8725, RFC 9068).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
     /// Its name: the principal's `provider`.
     pub name: Arc<str>,
@@ -224,7 +224,7 @@ pub struct Provider {
 }
 
 /// Pointers from claims to the principal's parts; the first that is present wins.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClaimMap {
     /// `agent`; default `/act/sub`, `/sub`.
     pub agent: Vec<crate::policy::json::Pointer>,
@@ -241,7 +241,7 @@ pub struct ClaimMap {
 }
 
 /// Where a provider's keys come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Keys {
     /// A JWK set (RFC 7517) in the config or a watched file, read and checked at load.
     Set(Arc<jsonwebtoken::jwk::JwkSet>),
@@ -254,7 +254,7 @@ pub enum Keys {
         /// Used no longer than this after the last good fetch.
         max_stale: Duration,
         /// The roots to trust.
-        tls: Arc<rustls::ClientConfig>,
+        tls: FetchTls,
     },
     /// OpenID Connect discovery or RFC 8414 metadata of the issuer: `jwks_uri` is read from it.
     Discovery {
@@ -265,10 +265,25 @@ pub enum Keys {
         /// Used no longer than this after the last good fetch.
         max_stale: Duration,
         /// The roots to trust.
-        tls: Arc<rustls::ClientConfig>,
+        tls: FetchTls,
     },
     /// A shared secret for `HS*`, configured explicitly.
     Secret(Secret),
+}
+
+/// TLS for fetching keys. Two are equal that trust the same roots.
+#[derive(Debug, Clone)]
+pub struct FetchTls {
+    /// Ready for use.
+    pub client: Arc<rustls::ClientConfig>,
+    /// What `client` trusts, which it doesn't tell itself.
+    pub roots: Arc<rustls::RootCertStore>,
+}
+
+impl PartialEq for FetchTls {
+    fn eq(&self, other: &FetchTls) -> bool {
+        self.roots.roots == other.roots.roots
+    }
 }
 
 /// The audit sink.

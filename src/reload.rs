@@ -23,7 +23,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::Running;
 use crate::audit::record::Event;
 use crate::config::Config;
-use crate::proxy::identify::Identifier;
 use crate::proxy::routes::Routes;
 use crate::proxy::worker::Snapshot;
 use crate::sources;
@@ -41,6 +40,16 @@ pub enum ReloadError {
     /// The proxy was started without a configuration file.
     #[error("there is no configuration file to read again")]
     NoSource,
+}
+
+/// Lets go of a snapshot after everybody else has: to take a hundred thousand policies apart takes long enough to
+/// delay a worker's requests.
+async fn retire(snapshot: Arc<Snapshot>) {
+    let mut pause = Duration::from_millis(100);
+    while Arc::strong_count(&snapshot) > 1 {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
 }
 
 fn first(problems: &[Problem]) -> String {
@@ -85,7 +94,7 @@ impl Running {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let identifier = Identifier::new(&config.identity, self.observer.clone());
+        let identifier = before.identifier.renewed(&config.identity);
         // Keys first, or tokens that were good a moment ago would find none.
         identifier.start().await;
         let now = Timestamp::now();
@@ -109,6 +118,7 @@ impl Running {
             cut,
             "reloaded"
         );
+        tokio::spawn(retire(before));
         Ok(())
     }
 

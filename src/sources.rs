@@ -1,7 +1,8 @@
 //! Finds and reads policy files, and the cases beside them.
 //!
-//! A path is a file, or a folder that stands for every `*.yaml` below it but `cases.yaml`. Hidden files and
-//! folders are passed over: Kubernetes keeps the versions of a mounted ConfigMap in such. Order doesn't matter
+//! A path is a file, or a folder that stands for every `*.yaml` below it but `cases.yaml` and configurations
+//! (known by their `listeners`, which no policy file has). Hidden files and folders are passed over: Kubernetes
+//! keeps the versions of a mounted ConfigMap in such. Order doesn't matter
 //! to policies; it is by name, so that problems come in the same order every time.
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::policy::{PolicySet, SourceFile};
-use crate::yaml::{Problem, Problems};
+use crate::yaml::{Problem, Problems, Yaml, parse};
 
 /// The name of a file of cases.
 pub const CASES: &str = "cases.yaml";
@@ -23,6 +24,8 @@ pub struct Found {
     pub policies: BTreeSet<PathBuf>,
     /// Files of cases: those below a folder, and those beside a file.
     pub cases: BTreeSet<PathBuf>,
+    /// Configurations in the folders, which are passed over.
+    pub passed_over: BTreeSet<PathBuf>,
 }
 
 impl Found {
@@ -51,6 +54,8 @@ impl Found {
             let cases = path.with_file_name(CASES);
             if path.file_name() == Some(OsStr::new(CASES)) {
                 self.cases.insert(path.to_owned());
+            } else if depth > 0 && text(path).is_ok_and(|text| is_configuration(&text)) {
+                self.passed_over.insert(path.to_owned());
             } else {
                 self.policies.insert(path.to_owned());
                 if depth == 0 && cases.is_file() {
@@ -88,6 +93,11 @@ pub fn read<'p>(
     let mut problems = Vec::new();
     for path in paths {
         match text(path) {
+            Ok(text) if is_configuration(&text) => {
+                let mut found = Problems::new(path.display().to_string());
+                found.add_file(CONFIGURATION);
+                problems.extend(found.into_vec());
+            }
             Ok(text) => files.push(SourceFile {
                 name: path.display().to_string().into(),
                 text,
@@ -124,12 +134,27 @@ pub fn load(paths: &[PathBuf]) -> Result<PolicySet, Vec<Problem>> {
     PolicySet::load(&read(&Found::under(paths)?.policies)?)
 }
 
+/// Whether this is a configuration. Only what surely is one is taken for one, since it is then no policy.
+fn is_configuration(text: &str) -> bool {
+    // Most files don't hold the word, and aren't read twice.
+    if memchr::memmem::find(text.as_bytes(), b"listeners").is_none() {
+        return false;
+    }
+    let root = parse(text, &mut Problems::new(""));
+    let Some(Yaml::Map(entries)) = root.map(|root| root.value) else {
+        return false;
+    };
+    entries.iter().any(|(key, _)| key.text == "listeners")
+}
+
 fn unreadable(path: &Path, error: &io::Error) -> Vec<Problem> {
     let mut problems = Problems::new(path.display().to_string());
     problems.add_file(format!("can't be read: {error}"));
     problems.into_vec()
 }
 
+const CONFIGURATION: &str =
+    "this is a configuration, not a policy file; `portcullis check --config` takes it";
 const MAX_DEPTH: usize = 32;
 const MAX_FILE: u64 = 256 << 20;
 
@@ -146,6 +171,7 @@ mod tests {
             "a/cases.yaml",
             "b/more.yaml",
             "b/notes.txt",
+            "b/gateway.yaml",
             ".hidden/policy.yaml",
             ".x.yaml",
         ] {
@@ -153,6 +179,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
+        let gateway = root.join("b/gateway.yaml");
+        fs::write(&gateway, "version: 1\nlisteners: []\npolicies: [.]\n").unwrap();
         let names = |set: &BTreeSet<PathBuf>| -> Vec<String> {
             let short = |p: &PathBuf| p.strip_prefix(root).unwrap().display().to_string();
             set.iter().map(short).collect()
@@ -160,6 +188,17 @@ mod tests {
         let found = Found::under(&[root.to_owned()]).unwrap();
         assert_eq!(names(&found.policies), ["a/policy.yaml", "b/more.yaml"]);
         assert_eq!(names(&found.cases), ["a/cases.yaml"]);
+        assert_eq!(names(&found.passed_over), ["b/gateway.yaml"]);
+        let problems = load(&[gateway]).unwrap_err();
+        assert_eq!(problems[0].message, CONFIGURATION);
+        // The word alone doesn't make it one.
+        fs::write(root.join("b/more.yaml"), "about: [listeners\n").unwrap();
+        assert!(
+            Found::under(&[root.join("b")])
+                .unwrap()
+                .policies
+                .contains(&root.join("b/more.yaml"))
+        );
         let found = Found::under(&[root.join("a/policy.yaml")]).unwrap();
         assert_eq!(names(&found.policies), ["a/policy.yaml"]);
         assert_eq!(names(&found.cases), ["a/cases.yaml"]);

@@ -39,11 +39,11 @@ impl KeyObserver for Observer {
         }
     }
 
-    fn key_change(&self, provider: &str) {
-        tracing::info!(provider, "a provider's keys changed");
+    fn key_change(&self, provider: &str, keys: usize) {
+        tracing::info!(provider, keys, "a provider's keys changed");
         let event = Event::KeyChange {
             provider: Cow::Borrowed(provider),
-            keys: 0,
+            keys: keys as u64,
         };
         if let Err(error) = self.audit.event(&event) {
             tracing::error!(%error, "a key change could not be recorded");
@@ -71,8 +71,8 @@ impl UpstreamObserver for Observer {
         }
     }
 
-    fn connection(&self, upstream: &str, open: bool) {
-        let metrics = self.metrics.upstream_address(upstream, "");
+    fn connection(&self, upstream: &str, address: &str, open: bool) {
+        let metrics = self.metrics.upstream_address(upstream, address);
         if open {
             metrics.connections.inc();
         } else {

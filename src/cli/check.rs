@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{Exit, Paint, colours, complain, problem_json};
+use super::{Exit, Paint, colours, complain, health, problem_json};
 use crate::config::Config;
 use crate::policy::cases::Cases;
 use crate::sources::{self, Found};
@@ -12,11 +12,14 @@ use crate::yaml::Problem;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Policy files, or folders of them.
-    #[arg(required_unless_present = "config")]
+    #[arg(required_unless_present_any = ["config", "health"])]
     policies: Vec<PathBuf>,
     /// A configuration file; its policies are checked with it.
     #[arg(long, short)]
     config: Option<PathBuf>,
+    /// Ask a running proxy, by the URL of its admin listener, whether it lives; nothing else is checked.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["policies", "config", "json"])]
+    health: Option<http::Uri>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -28,9 +31,19 @@ struct Report {
     warnings: Vec<Problem>,
     policies: usize,
     digest: String,
+    passed_over: Vec<String>,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
+    if let Some(url) = &args.health {
+        return Ok(match health::ask(url) {
+            Ok(()) => Exit::Fine,
+            Err(why) => {
+                complain(&why);
+                Exit::Found
+            }
+        });
+    }
     let mut report = Report::default();
     let mut paths = args.policies.clone();
     let readable = |path: &PathBuf| {
@@ -64,7 +77,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
         }
         Err(problems) => report.problems.extend(problems),
     }
-    report.problems.extend(cases(&paths));
+    if let Ok(found) = Found::under(&paths) {
+        report.problems.extend(cases(&found));
+        let passed_over = found.passed_over.into_iter();
+        report.passed_over = passed_over.map(|p| p.display().to_string()).collect();
+    }
     if args.json {
         as_json(&report, out)?;
     } else {
@@ -78,10 +95,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
 }
 
 /// What is wrong with the cases beside the policies; whether they hold is for `test` to say.
-fn cases(paths: &[PathBuf]) -> Vec<Problem> {
-    let Ok(found) = Found::under(paths) else {
-        return Vec::new();
-    };
+fn cases(found: &Found) -> Vec<Problem> {
     let problems = |path: &PathBuf| {
         sources::text(path)
             .and_then(|text| Cases::read(path.display().to_string(), &text))
@@ -92,6 +106,13 @@ fn cases(paths: &[PathBuf]) -> Vec<Problem> {
 
 fn as_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let paint = Paint(colours());
+    for path in &report.passed_over {
+        let note = paint.yellow("note");
+        writeln!(
+            out,
+            "{note} {path} is a configuration, no policy file; passed over"
+        )?;
+    }
     for warning in &report.warnings {
         writeln!(out, "{} {warning}", paint.yellow("warning"))?;
     }
@@ -118,6 +139,7 @@ fn as_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
         "policy_set": report.digest,
         "problems": list(&report.problems),
         "warnings": list(&report.warnings),
+        "passed_over": report.passed_over,
     });
     serde_json::to_writer_pretty(&mut *out, &value)?;
     writeln!(out)

@@ -19,7 +19,7 @@ use super::load::Loader;
 use super::raw::{CLIENTS, LISTENER_TLS, UPSTREAM_TLS};
 use super::read::Reader;
 use super::secrets::warn_if_open;
-use super::{ListenerTls, Protocol, UpstreamTls};
+use super::{FetchTls, ListenerTls, Protocol, UpstreamTls};
 use crate::yaml::At;
 
 /// A listener's TLS.
@@ -89,11 +89,14 @@ pub(super) fn upstream(
 }
 
 /// TLS for fetching keys, which is done over HTTP/1.1.
-pub(super) fn fetch(reader: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Arc<ClientConfig>> {
+pub(super) fn fetch(reader: &Reader<'_>, cx: &mut Loader<'_>) -> Option<FetchTls> {
     let roots = roots(reader, cx)?;
-    let mut client = client(roots, None, cx)?;
+    let mut client = client(roots.clone(), None, cx)?;
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Some(Arc::new(client))
+    Some(FetchTls {
+        client: Arc::new(client),
+        roots,
+    })
 }
 
 fn client(

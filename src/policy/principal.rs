@@ -28,7 +28,8 @@ pub struct Principal {
     pub cert: Option<Certificate>,
     /// The token's id (`jti`), for records.
     pub token_id: Option<Box<str>>,
-    /// When this identity ends: the token's `exp` or the certificate's `notAfter`, whichever is first.
+    /// The first moment at which this identity no longer counts: the token's `exp` with its issuer's leeway, or the
+    /// end of the certificate, whichever is first.
     pub expires_at: Option<Timestamp>,
 }
 

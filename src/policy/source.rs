@@ -273,6 +273,7 @@ impl<'p> Reader<'p> {
         let websocket = self
             .word(&map, "upgrade", &[("websocket", true)])
             .unwrap_or(false);
+        let set_headers = self.then(&map, permit);
         let body = self.body(&map, permit);
         if websocket && map.optional("body").is_some() {
             at.problem(
@@ -282,7 +283,6 @@ impl<'p> Reader<'p> {
         }
         let window = map.optional("when").and_then(|at| self.window(&at));
         let unless = self.unless(&map, permit);
-        let set_headers = self.then(&map, permit);
         self.conditions.sort_by_key(|condition| condition.stage);
         let (id, mark) = id?;
         Some(Draft {
@@ -356,6 +356,12 @@ impl<'p> Reader<'p> {
         }
         if operations.is_empty() {
             at.problem(self.problems, "a policy speaks of at least one operation");
+        }
+        if operations.len() > MAX_OPERATIONS {
+            at.problem(
+                self.problems,
+                format!("a policy speaks of at most {MAX_OPERATIONS} operations"),
+            );
         }
         let Some((first, others)) = operations.split_first() else {
             return operations;
@@ -697,6 +703,9 @@ impl Names for NameScope<'_> {
         }
     }
 }
+
+/// More than any sentence names.
+const MAX_OPERATIONS: usize = 256;
 
 /// Keys of policies that this version refuses, and what they are for.
 const LATER: [(&str, &str); 2] = [("needs", "approvals"), ("limits", "budgets and counts")];

@@ -22,7 +22,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, header};
 use jiff::Timestamp;
@@ -64,8 +64,8 @@ pub struct Identified {
 pub trait KeyObserver: Send + Sync {
     /// Keys were fetched, or couldn't be.
     fn key_refresh(&self, provider: &str, ok: bool);
-    /// A provider's keys are others than before.
-    fn key_change(&self, provider: &str);
+    /// A provider's keys are others than before; so many there are now.
+    fn key_change(&self, provider: &str, keys: usize);
     /// A token was looked up among those verified before.
     fn token_cache(&self, hit: bool);
 }
@@ -85,15 +85,7 @@ impl Identifier {
         let providers = identity
             .providers
             .iter()
-            .map(|provider| Issuer {
-                agents: provider
-                    .agents
-                    .iter()
-                    .filter_map(|glob| Glob::new(glob, b'/').ok())
-                    .collect(),
-                keys: key_store(provider, &observer),
-                config: provider.clone(),
-            })
+            .map(|provider| Issuer::new(provider, key_store(provider, &observer)))
             .collect();
         Arc::new(Identifier {
             providers,
@@ -103,25 +95,70 @@ impl Identifier {
         })
     }
 
-    /// Fetches keys for the first time, all providers at once, and keeps them fresh from then on, on the runtime
-    /// that this runs on. Never fails: what fails is tried again in the background, and refused as unavailable
-    /// until then.
+    /// Takes over a configuration that comes after this one. The same providers under the same rules are this very
+    /// value, so that what it verified stays verified. Otherwise a provider that keeps its name, issuer and source
+    /// of keys keeps its keys, too: a reload must not lose the last good ones while the issuer is away.
+    pub fn renewed(self: &Arc<Self>, identity: &Identity) -> Arc<Identifier> {
+        let before = self.providers.iter().map(|issuer| &issuer.config);
+        if before.eq(&identity.providers)
+            && self.certificate_and_token == identity.certificate_and_token
+        {
+            return Arc::clone(self);
+        }
+        let keys = |wanted: &Provider| {
+            let same = |issuer: &&Issuer| {
+                let known = &issuer.config;
+                known.name == wanted.name
+                    && known.issuer == wanted.issuer
+                    && known.keys == wanted.keys
+            };
+            let kept = self.providers.iter().find(same);
+            kept.map_or_else(
+                || key_store(wanted, &self.observer),
+                |issuer| Arc::clone(&issuer.keys),
+            )
+        };
+        let providers = identity.providers.iter();
+        Arc::new(Identifier {
+            providers: providers.map(|p| Issuer::new(p, keys(p))).collect(),
+            certificate_and_token: identity.certificate_and_token,
+            observer: Arc::clone(&self.observer),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Fetches keys, all providers at once, and keeps them fresh from then on, on the runtime that this runs on.
+    /// Waits for the providers that have none yet. Never fails: what fails is tried again in the background, and
+    /// refused as unavailable until then. Does nothing where it was called before.
     pub async fn start(&self) {
+        if !self.tasks().is_empty() {
+            return;
+        }
         let remote = || {
             let all = self.providers.iter().map(|provider| &provider.keys);
             all.filter(|keys| keys.is_remote()).map(Arc::clone)
         };
         let first: Vec<_> = remote()
-            .map(|keys| tokio::spawn(async move { keys.refetch(Cause::Schedule).await }))
+            .map(|keys| {
+                let ready = keys.ready();
+                let fetch = tokio::spawn(async move { keys.refetch(Cause::Schedule).await });
+                (ready, fetch)
+            })
             .collect();
-        for fetch in first {
-            // An error is a task that was cancelled with its runtime, and then so is this one.
-            let _ended = fetch.await;
+        for (ready, fetch) in first {
+            if !ready {
+                // An error is a task that was cancelled with its runtime, and then so is this one.
+                let _ended = fetch.await;
+            }
         }
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks();
         if tasks.is_empty() {
             tasks.extend(remote().map(|keys| tokio::spawn(keys.keep_fresh()).abort_handle()));
         }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether every provider has keys.
@@ -251,6 +288,17 @@ impl Drop for Identifier {
 }
 
 impl Issuer {
+    fn new(config: &Provider, keys: Arc<KeyStore>) -> Issuer {
+        let agents = config.agents.iter();
+        Issuer {
+            agents: agents
+                .filter_map(|glob| Glob::new(glob, b'/').ok())
+                .collect(),
+            keys,
+            config: config.clone(),
+        }
+    }
+
     /// Verifies with the one key that fits, and says of which generation it was.
     async fn verify_signature(
         &self,
@@ -308,7 +356,7 @@ fn key_store(provider: &Provider, observer: &Arc<dyn KeyObserver>) -> Arc<KeySto
         } => (url, Some(provider.issuer.clone()), tls, refresh, max_stale),
     };
     let remote = Remote {
-        endpoint: Endpoint::new(url.clone(), issuer, tls),
+        endpoint: Endpoint::new(url.clone(), issuer, &tls.client),
         refresh: *refresh,
         max_stale: *max_stale,
     };

@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use jiff::Timestamp;
 
+use super::inspect::Whole;
 use crate::policy::{
     Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet,
     Principal, Verdict,
@@ -38,7 +38,7 @@ pub enum Content {
     /// One is there; nobody has read it.
     Left,
     /// It was read.
-    Whole(Bytes),
+    Whole(Whole),
     /// It can't be judged.
     Fault(Fault),
 }
@@ -77,10 +77,10 @@ impl Content {
     /// The verdict on the candidates of the request that it came with. JSON may nest so deeply.
     pub fn decide(&self, candidates: Considered<'_>, depth: usize) -> Decision {
         let fields = match (candidates.body_plan(), self) {
-            (BodyPlan::Json(projection), Content::Whole(bytes)) => {
+            (BodyPlan::Json(projection), Content::Whole(Whole { bytes, .. })) => {
                 Some(BodyFields::json(bytes, projection, depth))
             }
-            (BodyPlan::Form(projection), Content::Whole(bytes)) => {
+            (BodyPlan::Form(projection), Content::Whole(Whole { bytes, .. })) => {
                 Some(BodyFields::form(bytes, projection))
             }
             (BodyPlan::Leave, _) | (_, Content::Absent | Content::Left | Content::Fault(_)) => None,

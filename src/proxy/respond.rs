@@ -315,8 +315,9 @@ fn grpc(row: &Row, problem: &Problem<'_>) -> Response<Bytes> {
     response
 }
 
-/// What JSON-RPC reserves for the implementation starts at -32000; MCP's own errors are -32002 and -32042.
-const JSON_RPC_CODE: i32 = -32001;
+/// MCP leaves -32000 to -32019 to implementations. Its SDKs take -32000 and -32001 for a connection that closed and
+/// a request that timed out, which an agent would send again; A2A has -32001 to -32009.
+const JSON_RPC_CODE: i32 = -32013;
 
 /// A JSON-RPC 2.0 request that waits for an answer. A notification and a batch are none.
 #[derive(Deserialize)]
@@ -470,7 +471,7 @@ mod tests {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(body["id"], "a1");
-        assert_eq!(body["error"]["code"], -32001);
+        assert_eq!(body["error"]["code"], -32013);
         assert_eq!(body["error"]["data"]["status"], 403);
         assert_eq!(body["error"]["data"]["reason"], "forbidden");
 

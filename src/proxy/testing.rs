@@ -18,8 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
-use super::relay::{Closing, End};
+use super::relay::Closing;
 use super::upstream::{RequestBody, UpstreamObserver};
+use crate::audit::End;
 use crate::config::{self, Balance, Ejection, Protocol};
 
 /// An upstream over HTTP/1.1 at these addresses.
@@ -199,7 +200,8 @@ impl UpstreamObserver for Witness {
         self.ejected.lock().unwrap().push((address.to_owned(), out));
     }
 
-    fn connection(&self, _: &str, open: bool) {
+    fn connection(&self, _: &str, address: &str, open: bool) {
+        assert!(address.starts_with("http"), "{address}");
         match open {
             true => self.open.fetch_add(1, SeqCst),
             false => self.open.fetch_sub(1, SeqCst),

@@ -72,8 +72,8 @@ pub struct PendingGuard {
 pub trait UpstreamObserver: Send + Sync {
     /// A server began (`out`) or ended its rest.
     fn ejected(&self, upstream: &str, address: &str, out: bool);
-    /// A connection was opened or closed.
-    fn connection(&self, upstream: &str, open: bool);
+    /// A connection to a server was opened or closed.
+    fn connection(&self, upstream: &str, address: &str, open: bool);
     /// A response's head came, so many seconds after its request was sent.
     fn answered(&self, upstream: &str, seconds: f64);
 }
@@ -111,9 +111,10 @@ impl Upstream {
     ) -> Arc<Upstream> {
         let servers = config.addresses.iter().map(|address| {
             let target = Target::new(address, config.tls.as_ref());
-            let name = address.to_string();
-            let pool = Pool::new(target, config.keep_idle);
-            (Arc::from(name.trim_end_matches('/')), pool)
+            (
+                Arc::clone(&target.address),
+                Pool::new(target, config.keep_idle),
+            )
         });
         Arc::new(Upstream {
             servers: Servers::new(
@@ -195,6 +196,9 @@ impl Upstream {
             {
                 Attempt::Answered(mut response) => {
                     self.servers.succeeded(&server);
+                    if let Some(state) = &state {
+                        state.answered();
+                    }
                     let seconds = started.elapsed().as_secs_f64();
                     self.context.observer.answered(&self.context.name, seconds);
                     connection.heed(response.headers());
@@ -340,7 +344,7 @@ impl Drop for PendingGuard {
 
 impl UpstreamObserver for () {
     fn ejected(&self, _: &str, _: &str, _: bool) {}
-    fn connection(&self, _: &str, _: bool) {}
+    fn connection(&self, _: &str, _: &str, _: bool) {}
     fn answered(&self, _: &str, _: f64) {}
 }
 

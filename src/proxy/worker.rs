@@ -120,7 +120,7 @@ pub struct Live {
     /// Its upstreams, in the configuration's order.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Tokens verified under it.
-    pub tokens: TokenCache,
+    pub tokens: Arc<TokenCache>,
     /// Room for judged bodies.
     pub room: Room,
     /// For each route, the counters and the names of the headers that it sets.
@@ -178,11 +178,17 @@ impl Live {
             let names = route.set_headers.iter().map(|(name, _)| name.clone());
             (shared.metrics.route(&route.name), names.collect())
         });
+        // So do verified tokens a reload that leaves identity as it was. (An identifier is the same one only then.)
+        let size = snapshot.config.identity.token_cache;
+        let tokens = before
+            .filter(|before| Arc::ptr_eq(&before.snapshot.identifier, &snapshot.identifier))
+            .filter(|before| before.snapshot.config.identity.token_cache == size)
+            .map_or_else(|| Arc::new(TokenCache::new(size)), |b| b.tokens.clone());
         Live {
             routes: routes.collect(),
             unrouted: shared.metrics.route(""),
             upstreams: upstreams.collect(),
-            tokens: TokenCache::new(snapshot.config.identity.token_cache),
+            tokens,
             room: Room::new(snapshot.config.limits.judged_bodies),
             snapshot,
         }

@@ -16,7 +16,9 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.transport_security import TransportSecuritySettings
 
-from harness import PATIENCE, Checks, asgi, bearer, example, folder, is_problem, same, within
+from mcp_types import ToolListChangedNotification
+
+from harness import PATIENCE, Checks, asgi, example, folder, is_problem, same, within
 
 SERVER = MCPServer("tools")
 CALLED = []
@@ -34,6 +36,9 @@ async def read_note(path: str, ctx: Context) -> str:
     """Reads a note, and tells how far it is."""
     CALLED.append(("read_note", path))
     await ctx.report_progress(1, 2, "found it")
+    if path.endswith("/news.md"):
+        # No part of this call: in a session it goes over the stream of the client's GET.
+        await ctx.session.send_tool_list_changed()
     return f"the note {path}"
 
 
@@ -49,10 +54,11 @@ def main():
     # The protection against DNS rebinding stays on: the server knows one host, which the route has to name.
     known = TransportSecuritySettings(allowed_hosts=["127.0.0.1:8000"])
     app = SERVER.streamable_http_app(transport_security=known)
-    with folder() as place, asgi(app) as upstream, example(place, "mcp", upstream) as gateway:
+    with folder() as place, asgi(app) as upstream, example(place, "mcp", upstream) as (gateway, credential):
+        bearer = {"Authorization": f"Bearer {credential()}"}
         for mode in ("legacy", "auto"):
-            within(session(checks, gateway, mode), 2 * PATIENCE)
-        raw(checks, gateway)
+            within(session(checks, gateway, bearer, mode), 2 * PATIENCE)
+        raw(checks, gateway, bearer)
     checks.end()
 
 
@@ -70,15 +76,21 @@ async def connected(gateway, mode, headers, **more):
             yield client
 
 
-async def session(checks, gateway, mode):
+async def session(checks, gateway, bearer, mode):
     era = {"legacy": "a session", "auto": "an envelope per request"}[mode]
 
     with checks(f"{era}: opens, at the newest version of its era"):
-        async with connected(gateway, mode, bearer()) as client:
+        async with connected(gateway, mode, bearer) as client:
             same(client.protocol_version, {"legacy": "2025-11-25", "auto": "2026-07-28"}[mode])
             same(client.server_info.name, "tools")
 
-    async with connected(gateway, mode, bearer()) as client:
+    told = []
+
+    async def hear(message):
+        if isinstance(message, ToolListChangedNotification):
+            told.append(message)
+
+    async with connected(gateway, mode, bearer, message_handler=hear) as client:
         with checks(f"{era}: lists the tools"):
             tools = await client.list_tools()
             same([tool.name for tool in tools.tools], ["add", "read_note", "delete_note"])
@@ -100,7 +112,7 @@ async def session(checks, gateway, mode):
         called = len(CALLED)
         for what, name, arguments, field in [
             ("an argument out of range", "add", {"a": 1, "b": 5000}, "b"),
-            ("an argument too many", "add", {"a": 1, "b": 2, "shell": "ls"}, "shell"),
+            ("an argument too many", "add", {"a": 1, "b": 2, "shell": "ls"}, None),
             ("another project's note", "read_note", {"path": "projects/beta/a.md"}, "path"),
             ("a path that climbs", "read_note", {"path": "projects/alpha/../beta/a.md"}, "path"),
             ("a tool that isn't permitted", "delete_note", {"path": "projects/alpha/a.md"}, None),
@@ -108,9 +120,10 @@ async def session(checks, gateway, mode):
             with checks(f"{era}: refused for {what}, and the client hears why"):
                 denied = await refused(client.call_tool(name, arguments))
                 problem = is_problem(denied.data, "no_policy")
-                same(denied.message, problem["title"])
+                # No code that a client would take for its own timeout, and try again.
+                same((denied.code, denied.message), (-32013, problem["title"]))
                 same(gateway.decision(problem["decision_id"])["decision"], "deny")
-                assert field in str(problem.get("fields")) or field in (None, "shell"), problem
+                assert not field or f"body/params/arguments/{field}" in problem["fields"], problem
 
         with checks(f"{era}: refused for a method that isn't permitted"):
             is_problem((await refused(client.read_resource("file:///etc/passwd"))).data, "no_policy")
@@ -120,6 +133,12 @@ async def session(checks, gateway, mode):
 
         with checks(f"{era}: goes on after refusals"):
             same((await client.call_tool("add", {"a": 2, "b": 2})).structured_content, {"result": 4})
+
+        if mode == "legacy":
+            with checks(f"{era}: the server's own messages arrive over the stream of a GET"):
+                # The server drops what it says before that stream stands, so it is asked until something arrives.
+                while not told:
+                    await client.call_tool("read_note", {"path": "projects/alpha/news.md"})
 
         with checks(f"{era}: the client sends what the policies were written for"):
             posts = [headers for method, headers in client.requests if method == "POST"]
@@ -144,7 +163,7 @@ async def refused(call, errors=MCPError):
     raise AssertionError("expected a refusal, but it was let through")
 
 
-def raw(checks, gateway):
+def raw(checks, gateway, bearer):
     """What no client of the package sends, but someone may."""
     accept = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
     listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -152,7 +171,7 @@ def raw(checks, gateway):
     called = len(CALLED)
 
     def post(body, **headers):
-        request = urllib.request.Request(f"{gateway.url}/mcp", json.dumps(body).encode(), {**accept, **bearer(), **headers})
+        request = urllib.request.Request(f"{gateway.url}/mcp", json.dumps(body).encode(), {**accept, **bearer, **headers})
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 return response.status, response.headers, response.read()

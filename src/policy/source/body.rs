@@ -1,10 +1,10 @@
 //! `body`: what a policy says of the content.
 
-use super::{Condition, Reader, Stage, json_of};
+use super::{Condition, Reader, Stage};
 use crate::policy::body::Projection;
 use crate::policy::facts::FactRef;
 use crate::policy::json::{Json, Pointer};
-use crate::policy::matcher::Kind;
+use crate::policy::matcher::{Kind, literal};
 use crate::yaml::{At, Fields};
 
 /// What a policy says of the body.
@@ -70,7 +70,7 @@ impl Reader<'_> {
                     let root = Pointer::parse("")?;
                     let id = self.scope.fields.field(&root);
                     fields.push((root, id));
-                    exactly = Some((id, json_of(value.node)));
+                    exactly = literal(&value, self.problems).map(|whole| (id, whole));
                 }
                 text if text.is_empty() || text.starts_with('/') => {
                     let Some(pointer) = Pointer::parse(text) else {

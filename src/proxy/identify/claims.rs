@@ -43,7 +43,7 @@ impl Verified {
         now: Timestamp,
     ) -> Result<Verified, Refusal> {
         audience(&claims, provider)?;
-        let (valid_from, valid_until, expires_at) = times(&claims, provider, now)?;
+        let (valid_from, valid_until) = times(&claims, provider, now)?;
         let binding = binding(&claims)?;
         optional_text(&claims, "sub")?;
         let token_id = optional_text(&claims, "jti")?;
@@ -64,7 +64,8 @@ impl Verified {
             groups: groups(&claims, &map.groups)?,
             cert: None,
             token_id,
-            expires_at: Some(expires_at),
+            // With the leeway: a decision that ended it sooner would refuse a token that was just accepted.
+            expires_at: Some(valid_until),
             claims,
         };
         Ok(Verified {
@@ -115,7 +116,7 @@ fn times(
     claims: &Json,
     provider: &Provider,
     now: Timestamp,
-) -> Result<(Timestamp, Timestamp, Timestamp), Refusal> {
+) -> Result<(Timestamp, Timestamp), Refusal> {
     let expires = date(claims, "exp")?.ok_or(Refusal::ClaimMissing)?;
     let issued = date(claims, "iat")?.ok_or(Refusal::ClaimMissing)?;
     let not_before = date(claims, "nbf")?;
@@ -134,7 +135,7 @@ fn times(
     let valid_until = later(expires);
     let valid_from = earlier(not_before.map_or(issued, |at| at.max(issued)));
     in_time(valid_from, valid_until, now)?;
-    Ok((valid_from, valid_until, expires))
+    Ok((valid_from, valid_until))
 }
 
 /// A NumericDate (RFC 7519, section 2): seconds since 1970, whole or with a fraction. Exponents and dates before

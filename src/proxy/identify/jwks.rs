@@ -96,6 +96,11 @@ impl KeySet {
         })
     }
 
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Whether there is no key.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -213,9 +213,9 @@ impl KeyStore {
                 self.good_until.store(good_until, Ordering::Release);
             }
             Some(held) => {
+                let count = keys.len();
                 self.hold(keys, held.generation + 1, good_until);
-                tracing::info!(provider = %self.provider, "keys changed");
-                self.observer.key_change(&self.provider);
+                self.observer.key_change(&self.provider, count);
             }
             None => self.hold(keys, 1, good_until),
         }

@@ -166,6 +166,8 @@ struct Heard {
     refreshed: AtomicU32,
     failed: AtomicU32,
     changed: AtomicU32,
+    /// How many keys there were after the last change.
+    keys: AtomicU32,
     hits: AtomicU32,
     misses: AtomicU32,
 }
@@ -175,7 +177,8 @@ impl KeyObserver for Heard {
         let count = if ok { &self.refreshed } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
     }
-    fn key_change(&self, _: &str) {
+    fn key_change(&self, _: &str, keys: usize) {
+        self.keys.store(keys as u32, Ordering::Relaxed);
         self.changed.fetch_add(1, Ordering::Relaxed);
     }
     fn token_cache(&self, hit: bool) {

@@ -29,6 +29,8 @@ use crate::config;
 
 /// Where a server is, and how it is spoken to.
 pub(super) struct Target {
+    /// Scheme and authority, for records and metrics.
+    pub(super) address: Arc<str>,
     host: Box<str>,
     /// The host, where it needs no lookup.
     literal: Option<IpAddr>,
@@ -74,6 +76,7 @@ impl Target {
             },
         });
         Target {
+            address: Arc::from(address.to_string().trim_end_matches('/')),
             host: host.into(),
             literal: host.parse().ok(),
             port: address.port_u16().unwrap_or(if https { 443 } else { 80 }),
@@ -84,16 +87,27 @@ impl Target {
     /// Opens an HTTP/1.1 connection.
     pub(super) async fn http1(&self, context: &Context) -> Result<Http1, UpstreamError> {
         match self.dial(context.connect_timeout, false).await? {
-            Io::Plain(io) => http1_over(io, context).await,
-            Io::Tls(io) => http1_over(io, context).await,
+            Io::Plain(io) => http1_over(io, self.open(context)).await,
+            Io::Tls(io) => http1_over(io, self.open(context)).await,
         }
     }
 
     /// Opens an HTTP/2 connection.
     pub(super) async fn http2(&self, context: &Context) -> Result<Http2, UpstreamError> {
         match self.dial(context.connect_timeout, true).await? {
-            Io::Plain(io) => http2_over(io, context).await,
-            Io::Tls(io) => http2_over(io, context).await,
+            Io::Plain(io) => http2_over(io, self.open(context)).await,
+            Io::Tls(io) => http2_over(io, self.open(context)).await,
+        }
+    }
+
+    /// The account of a connection that was just made.
+    fn open(&self, context: &Context) -> Open {
+        let (upstream, address) = (&context.name, &self.address);
+        context.observer.connection(upstream, address, true);
+        Open {
+            observer: Arc::clone(&context.observer),
+            upstream: Arc::clone(upstream),
+            address: Arc::clone(address),
         }
     }
 
@@ -148,7 +162,7 @@ impl Target {
     }
 }
 
-async fn http1_over<T>(io: T, context: &Context) -> Result<Http1, UpstreamError>
+async fn http1_over<T>(io: T, open: Open) -> Result<Http1, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -158,7 +172,6 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(UpstreamError::Unsent)?;
-    let open = Open::new(context);
     let task = tokio::spawn(async move {
         let _open = open;
         // what goes wrong reaches the request that it concerns; an idle connection has nobody to tell
@@ -170,7 +183,7 @@ where
     })
 }
 
-async fn http2_over<T>(io: T, context: &Context) -> Result<Http2, UpstreamError>
+async fn http2_over<T>(io: T, open: Open) -> Result<Http2, UpstreamError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -184,7 +197,6 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(UpstreamError::Unsent)?;
-    let open = Open::new(context);
     let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
     let seen = Arc::clone(&room);
     tokio::spawn(async move {
@@ -204,21 +216,13 @@ where
 struct Open {
     observer: Arc<dyn UpstreamObserver>,
     upstream: Arc<str>,
-}
-
-impl Open {
-    fn new(context: &Context) -> Open {
-        context.observer.connection(&context.name, true);
-        Open {
-            observer: Arc::clone(&context.observer),
-            upstream: Arc::clone(&context.name),
-        }
-    }
+    address: Arc<str>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.observer.connection(&self.upstream, false);
+        self.observer
+            .connection(&self.upstream, &self.address, false);
     }
 }
 

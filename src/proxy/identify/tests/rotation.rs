@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::fetching::{Server, jwks, ok, plain};
 use super::*;
+use crate::config::FetchTls;
 
 const STALE: Duration = Duration::from_secs(600);
 
@@ -29,7 +30,10 @@ impl Issuing {
             url: server.url("/jwks"),
             refresh: Duration::from_secs(300),
             max_stale: STALE,
-            tls: plain(),
+            tls: FetchTls {
+                client: plain(),
+                roots: Arc::new(rustls::RootCertStore::empty()),
+            },
         };
         let identifier = Identifier::new(&identity(vec![provider(keys)]), heard.clone());
         Issuing {
@@ -106,6 +110,7 @@ async fn rotated_keys_are_fetched_once_and_old_ones_end() {
     assert_eq!(issuing.asked(&fresh(&two)).await, "ok");
     assert_eq!(issuing.server.count(), 2);
     assert_eq!(issuing.heard.changed.load(Ordering::Relaxed), 1);
+    assert_eq!(issuing.heard.keys.load(Ordering::Relaxed), 1);
     // What the old key signed is no longer found among verified tokens.
     assert_eq!(cached().await, "unknown_key");
 }
@@ -266,4 +271,61 @@ fn a_fetch_that_dies_with_its_worker_blocks_nobody() {
     issuing.later();
     let asked = main.block_on(async { issuing.asked(&fresh(&two)).await });
     assert_eq!(asked, "ok");
+}
+
+#[tokio::test]
+async fn a_changed_configuration_keeps_the_keys_of_what_stays() {
+    let signer = Signer::new("k1", Algorithm::ES256);
+    let issuing = Issuing::start(ok(jwks(&[&signer]))).await;
+    issuing.identifier.start().await;
+    let same = issuing.identifier.renewed(&identity(vec![
+        issuing.identifier.providers[0].config.clone(),
+    ]));
+    assert!(Arc::ptr_eq(&same, &issuing.identifier), "nothing changed");
+
+    // From now on the issuer is away.
+    issuing.serves(BROKEN.to_vec());
+    let token = fresh(&signer);
+    let changed = |change: &dyn Fn(&mut Provider)| {
+        let mut provider = issuing.identifier.providers[0].config.clone();
+        change(&mut provider);
+        issuing.identifier.renewed(&identity(vec![provider]))
+    };
+    let cases: [(&str, &dyn Fn(&mut Provider), _); 5] = [
+        ("agents", &|p| p.agents.push("other/*".into()), "ok"),
+        (
+            "agents",
+            &|p| p.agents = vec!["other/*".into()],
+            "agent_not_allowed",
+        ),
+        (
+            "audience",
+            &|p| p.audiences = vec!["other".into()],
+            "wrong_audience",
+        ),
+        ("leeway", &|p| p.leeway = Duration::ZERO, "ok"),
+        ("name", &|p| p.name = "other".into(), "keys_unavailable"),
+    ];
+    for (what, change, expected) in cases {
+        let renewed = changed(change);
+        renewed.start().await;
+        let came = match ask(&renewed, &token, None, Timestamp::now()).await {
+            Ok(_) => "ok",
+            Err(code) => code,
+        };
+        assert_eq!(came, expected, "{what}");
+    }
+    let elsewhere = changed(&|provider| {
+        let Keys::Url { url, .. } = &mut provider.keys else {
+            panic!("the keys are fetched");
+        };
+        *url = issuing.server.url("/elsewhere");
+    });
+    elsewhere.start().await;
+    let came = ask(&elsewhere, &token, None, Timestamp::now()).await;
+    assert_eq!(
+        came.unwrap_err(),
+        "keys_unavailable",
+        "another URL, other keys"
+    );
 }
