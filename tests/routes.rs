@@ -4,6 +4,13 @@
 //! and too simple to be wrong in the way an index is. `cargo test --test routes -- --nocapture` also prints how
 //! long the set takes to load, and what it holds in memory.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says what it passed over"
+)]
+
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use http::{HeaderName, HeaderValue};
 
+use super::body::Projection;
 use super::facts::FactRef;
 use super::json::{Json, Pointer};
 use super::matcher::{Kind, Matcher, Names};
@@ -148,8 +149,13 @@ pub struct Draft {
 #[derive(Debug, Default)]
 pub struct BodyIds {
     fields: HashMap<Pointer, u32, FixedState>,
-    lists: u32,
+    lists: HashMap<Vec<Pointer>, u32, FixedState>,
+    /// What many policies read alike is worked out and kept once.
+    projections: HashMap<Reading, Projection, FixedState>,
 }
+
+/// What one policy reads of a body: its fields, and its closed list.
+type Reading = (Vec<(Pointer, u32)>, Option<u32>);
 
 impl BodyIds {
     /// The id of this pointer.
@@ -158,10 +164,24 @@ impl BodyIds {
         *self.fields.entry(pointer.clone()).or_insert(next)
     }
 
-    /// The id of another `only`.
-    pub fn list(&mut self) -> u32 {
-        self.lists = self.lists.saturating_add(1);
-        self.lists
+    /// The projection of these fields, sorted, and of what `only` admits, with the latter's id.
+    pub fn projection(
+        &mut self,
+        fields: Vec<(Pointer, u32)>,
+        only: Option<Vec<Pointer>>,
+    ) -> (Projection, Option<u32>) {
+        let only = only.map(|mut list| {
+            list.sort();
+            list.dedup();
+            let next = u32::try_from(self.lists.len()).unwrap_or(u32::MAX);
+            (*self.lists.entry(list.clone()).or_insert(next), list)
+        });
+        let id = only.as_ref().map(|(id, _)| *id);
+        let known = self.projections.entry((fields, id));
+        let projection = known.or_insert_with_key(|(fields, _)| {
+            Projection::new(fields, &only.into_iter().collect::<Vec<_>>())
+        });
+        (projection.clone(), id)
     }
 }
 

@@ -104,21 +104,21 @@ impl Reader<'_> {
         if reads && let Some(odd) = content_types.iter().find(|t| !is_json(t) && ***t != *FORM) {
             at.problem(self.problems, format!("fields of `{odd}` can't be judged; JSON (`application/json`, `…+json`) and `{FORM}` can"));
         }
-        let only_id = only.as_ref().map(|_| self.scope.fields.list());
         let admitted = only.map(|mut list| {
             list.extend(fields.iter().map(|(pointer, _)| pointer.clone()));
             list
         });
-        let lists: Vec<(u32, Vec<Pointer>)> = only_id.zip(admitted).into_iter().collect();
-        let (conditions, others) = std::mem::take(&mut self.conditions)
+        let (projection, only) = self.scope.fields.projection(fields, admitted);
+        let (mut conditions, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.conditions)
             .into_iter()
             .partition(|c| c.stage == Stage::Body);
+        conditions.shrink_to_fit();
         self.conditions = others;
         Some(BodyRule::Judged(Box::new(Judged {
             content_types,
-            projection: Projection::new(&fields, &lists),
+            projection,
             reads,
-            only: only_id,
+            only,
             exactly,
             conditions,
         })))
