@@ -206,7 +206,7 @@ impl Running {
 }
 
 /// How often files are looked at. A change is in force after two to three times this.
-const EVERY: Duration = Duration::from_millis(200);
+const EVERY: Duration = Duration::from_millis(500);
 
 /// What each file was when it was looked at; `None`: it could not be.
 type Seen = BTreeMap<PathBuf, Option<Look>>;

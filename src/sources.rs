@@ -121,7 +121,7 @@ pub fn text(path: &Path) -> Result<String, Vec<Problem>> {
         if found.len() > MAX_FILE {
             return Err(io::Error::other("the file is larger than 256 MiB"));
         }
-        fs::read_to_string(path)
+        String::from_utf8(fs::read(path)?).map_err(|_| io::Error::other("the file isn't UTF-8"))
     });
     read.map_err(|error| unreadable(path, &error))
 }

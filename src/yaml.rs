@@ -449,6 +449,15 @@ mod tests {
         assert!(problems_of("").join("").contains("empty"));
         assert!(problems_of("a: [1, 2")[0].starts_with("f.yaml:"));
         assert!(problems_of(&"[".repeat(100))[0].contains("too deeply"));
+        // The parser would end here, and the rest of the file be lost.
+        assert_eq!(
+            problems_of("a: 1\nb: é\0\nc: 2\n"),
+            ["f.yaml:2:5: not YAML: the character U+0000 may not stand in a file"]
+        );
+        for c in ['\u{1}', '\u{b}', '\u{1b}', '\u{7f}', '\u{9b}', '\u{fffe}'] {
+            assert!(problems_of(&format!("a: {c}\n"))[0].contains("may not stand"));
+        }
+        assert!(problems_of("a: 1\n...\nb: 2\n")[0].starts_with("f.yaml:3:1"));
     }
 
     #[test]

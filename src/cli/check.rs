@@ -46,19 +46,16 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
     }
     let mut report = Report::default();
     let mut paths = args.policies.clone();
-    let readable = |path: &PathBuf| {
-        let found = std::fs::metadata(path);
-        if let Err(error) = &found {
-            complain(&format!("{}: {error}", path.display()));
-        }
-        found.is_ok()
-    };
     // All of them, so that every unreadable one is told.
-    let unreadable = paths
-        .iter()
-        .chain(&args.config)
-        .filter(|path| !readable(path));
-    if unreadable.count() > 0 {
+    let unreadable = paths.iter().chain(&args.config);
+    if unreadable.filter(|path| !readable(path)).count() > 0 {
+        return Ok(Exit::Usage);
+    }
+    if let Some(folder) = args.config.iter().find(|path| path.is_dir()) {
+        complain(&format!(
+            "{}: is a folder; expected a file",
+            folder.display()
+        ));
         return Ok(Exit::Usage);
     }
     if let Some(path) = &args.config {
@@ -78,6 +75,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
         Err(problems) => report.problems.extend(problems),
     }
     if let Ok(found) = Found::under(&paths) {
+        if args.config.is_none() && found.policies.is_empty() && found.cases.is_empty() {
+            complain("no policy files found");
+            return Ok(Exit::Usage);
+        }
         report.problems.extend(cases(&found));
         let passed_over = found.passed_over.into_iter();
         report.passed_over = passed_over.map(|p| p.display().to_string()).collect();
@@ -92,6 +93,15 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
     } else {
         Exit::Found
     })
+}
+
+/// Whether there is something that may be read; told if not.
+fn readable(path: &PathBuf) -> bool {
+    let opened = std::fs::File::open(path);
+    if let Err(error) = &opened {
+        complain(&format!("{}: {error}", path.display()));
+    }
+    opened.is_ok()
 }
 
 /// What is wrong with the cases beside the policies; whether they hold is for `test` to say.
@@ -127,7 +137,8 @@ fn as_text(report: &Report, out: &mut impl Write) -> io::Result<()> {
             paint.green("ok")
         )
     } else {
-        writeln!(out, "{} problems", report.problems.len())
+        let plural = if report.problems.len() == 1 { "" } else { "s" };
+        writeln!(out, "{} problem{plural}", report.problems.len())
     }
 }
 

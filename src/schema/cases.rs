@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{DIALECT, about, closed, set};
-use crate::policy::Reason;
+use crate::policy::{Fault, Reason};
 
 /// The schema of a cases file.
 pub fn cases() -> Value {
@@ -101,12 +101,14 @@ fn request() -> Value {
 
 fn expect() -> Value {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+    let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.code()).collect();
     let mut schema = closed(
         "The verdict.",
         json!({
             "permit": { "type": "string", "description": "The policy that is chosen." },
             "deny": { "enum": reasons, "description": "The reason." },
             "policies": { "type": "array", "items": { "type": "string" }, "description": "Exactly the forbids that apply." },
+            "detail": { "enum": faults, "description": "What is wrong with the request: the code of its fault." },
         }),
         &[],
     );

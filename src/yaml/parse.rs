@@ -7,6 +7,12 @@ use super::{Key, Mark, Node, Problems, Yaml};
 /// Parses one YAML document. The problems found are added; `None` if there is nothing to go on with.
 pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     let before = problems.found.len();
+    if let Some((mark, character)) = unprintable(text) {
+        let code = u32::from(character);
+        let message = format!("not YAML: the character U+{code:04X} may not stand in a file");
+        problems.add(Some(mark), "", message);
+        return None;
+    }
     let mut builder = Builder {
         problems,
         stack: Vec::new(),
@@ -37,6 +43,24 @@ pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
         problems.add_file("the file is empty");
     }
     root
+}
+
+/// The first character that is none of YAML's (1.2.2, section 5.1). The parser takes a NUL for the end of the file,
+/// and what stands after it would be lost without a word.
+fn unprintable(text: &str) -> Option<(Mark, char)> {
+    let foreign = |c: char| {
+        matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\x7f'..='\u{84}')
+            || matches!(c, '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let (at, character) = text.char_indices().find(|(_, c)| foreign(*c))?;
+    let (mut line, mut column) = (1, 1);
+    for c in text.get(..at).unwrap_or_default().chars() {
+        (line, column) = match c {
+            '\n' => (line + 1, 1),
+            _ => (line, column + 1),
+        };
+    }
+    Some((Mark { line, column }, character))
 }
 
 struct Builder<'p> {

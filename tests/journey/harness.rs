@@ -122,38 +122,12 @@ impl Gateway {
 
     /// A gateway with these policies and more lines of configuration.
     pub async fn with(policies: &str, more: &str) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
-        let upstream = Upstream::default();
-        let backend = upstream.start().await;
-        let write =
-            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("policy.yaml", policies);
-        write("shared.secret", SECRET);
-        let config = format!(
-            r#"version: 1
-listeners: [{{ name: main, address: "127.0.0.1:0" }}]
-routes: [{{ name: api, path: /, upstream: api, set_headers: {{ x-api-key: {{ value: injected }} }} }}]
-upstreams: {{ api: {{ addresses: ["http://{backend}"] }} }}
-identity:
-  providers:
-    test: {{ issuer: test, audience: portcullis, algorithms: [HS256], keys: {{ secret: {{ file: shared.secret }} }}, agents: ["agent/**"] }}
-policies: [policy.yaml]
-audit: {{ to: audit.jsonl, node: test }}
-admin: {{ address: "127.0.0.1:0" }}
-workers: 2
-{more}
-"#
-        );
-        write("portcullis.yaml", &config);
-        let path = folder.path().join("portcullis.yaml");
-        let config = Config::load(&path).unwrap_or_else(|p| panic!("{}", show(&p)));
-        let running = App::start(config, Some(path)).await.unwrap();
-        Gateway {
-            address: running.addresses[0],
-            running: Some(running),
-            upstream,
-            folder,
-        }
+        let setup = Setup {
+            policies,
+            more,
+            ..Setup::default()
+        };
+        setup.start().await
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -167,11 +141,7 @@ workers: 2
     /// One request over its own connection.
     pub async fn call(&self, request: Request<Full<Bytes>>) -> Answer {
         let io = TokioIo::new(TcpStream::connect(self.address).await.unwrap());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        let driver = tokio::spawn(connection);
-        let answer = Answer::read(sender.send_request(request).await.unwrap()).await;
-        driver.abort();
-        answer
+        exchange(io, request).await.unwrap()
     }
 
     /// The same over HTTP/2.
@@ -233,8 +203,121 @@ workers: 2
     }
 }
 
+/// What a gateway is made of, where it differs from the usual.
+pub struct Setup<'s> {
+    pub policies: &'s str,
+    /// More keys of the listener, the route, the upstream and the provider: `, key: value`.
+    pub listener: &'s str,
+    pub route: &'s str,
+    pub upstream: &'s str,
+    pub provider: &'s str,
+    /// The upstream's addresses, instead of the sample one's.
+    pub addresses: &'s [String],
+    /// More lines of configuration.
+    pub more: &'s str,
+    /// More files.
+    pub files: &'s [(&'s str, String)],
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Setup {
+            policies: POLICIES,
+            listener: "",
+            route: ", set_headers: { x-api-key: { value: injected } }",
+            upstream: "",
+            provider: "",
+            addresses: &[],
+            more: "",
+            files: &[],
+        }
+    }
+}
+
+impl Setup<'_> {
+    pub async fn start(&self) -> Gateway {
+        let upstream = Upstream::default();
+        let backend = upstream.start().await;
+        let folder = self.write(backend);
+        let path = folder.path().join("portcullis.yaml");
+        let config = Config::load(&path).unwrap_or_else(|p| panic!("{}", show(&p)));
+        let running = App::start(config, Some(path)).await.unwrap();
+        Gateway {
+            address: running.addresses[0],
+            running: Some(running),
+            upstream,
+            folder,
+        }
+    }
+
+    /// A folder with all files that a gateway in front of this upstream needs.
+    pub fn write(&self, backend: SocketAddr) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        for (name, text) in self.files {
+            write(name, text);
+        }
+        write("policy.yaml", self.policies);
+        write("shared.secret", SECRET);
+        let mut addresses = self.addresses.to_vec();
+        if addresses.is_empty() {
+            addresses.push(format!("http://{backend}"));
+        }
+        let Setup {
+            listener,
+            route,
+            upstream,
+            provider,
+            more,
+            ..
+        } = self;
+        let config = format!(
+            r#"version: 1
+listeners: [{{ name: main, address: "127.0.0.1:0" {listener} }}]
+routes: [{{ name: api, path: / , upstream: api {route} }}]
+upstreams: {{ api: {{ addresses: {addresses:?} {upstream} }} }}
+identity:
+  providers:
+    test: {{ issuer: test, audience: portcullis, algorithms: [HS256], keys: {{ secret: {{ file: shared.secret }} }}, agents: ["agent/**"] {provider} }}
+policies: [policy.yaml]
+audit: {{ to: audit.jsonl, node: test }}
+admin: {{ address: "127.0.0.1:0" }}
+workers: 2
+{more}
+"#
+        );
+        write("portcullis.yaml", &config);
+        folder
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
+}
+
 /// Longer than anything here takes, even on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One request over a connection that is there.
+pub async fn exchange<T>(io: TokioIo<T>, request: Request<Full<Bytes>>) -> hyper::Result<Answer>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    let driver = tokio::spawn(connection);
+    let answer = Answer::read(sender.send_request(request).await?).await;
+    driver.abort();
+    Ok(answer)
+}
 
 /// An answer, read.
 #[derive(Debug)]
@@ -245,7 +328,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn read(response: Response<Incoming>) -> Answer {
+    pub async fn read(response: Response<Incoming>) -> Answer {
         let (head, body) = response.into_parts();
         Answer {
             status: head.status,
@@ -279,11 +362,19 @@ pub fn token(agent: &str) -> String {
 
 /// A token that ends in so many seconds.
 pub fn token_until(agent: &str, seconds: i64) -> String {
+    token_with(agent, seconds, json!({}))
+}
+
+/// A token with more claims.
+pub fn token_with(agent: &str, seconds: i64, more: Value) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs() as i64;
-    let claims = json!({ "iss": "test", "aud": "portcullis", "sub": agent, "iat": now - 60, "exp": now + seconds, "sid": "s1", "jti": "t1" });
+    let mut claims = json!({ "iss": "test", "aud": "portcullis", "sub": agent, "iat": now - 60, "exp": now + seconds, "sid": "s1", "jti": "t1" });
+    for (name, value) in more.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
     jsonwebtoken::encode(&header, &claims, &key).unwrap()

@@ -14,5 +14,14 @@
 mod answers;
 mod bodies;
 mod connections;
+mod credentials;
+mod framing;
 mod harness;
 mod lifecycle;
+mod pki;
+mod process;
+mod records;
+mod streams;
+mod tls;
+mod tunnels;
+mod upstreams;
