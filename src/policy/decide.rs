@@ -8,6 +8,8 @@
 
 mod candidate;
 mod denial;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;

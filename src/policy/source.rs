@@ -49,6 +49,26 @@ pub enum Mode {
     Shadow,
 }
 
+impl Effect {
+    /// Its name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Effect::Permit => "permit",
+            Effect::Forbid => "forbid",
+        }
+    }
+}
+
+impl Mode {
+    /// Its name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Shadow => "shadow",
+        }
+    }
+}
+
 /// Who must be asking, besides the conditions on the principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
