@@ -7,6 +7,15 @@
 //! `same` asks for one call again and again, with everything it touches in the cache. `spread` asks for
 //! 1,024 calls over the whole set in turn, which shows what memory costs when a set no longer fits into the cache.
 
+#![expect(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking, and prints what it found; criterion's macro makes a function without documentation"
+)]
+
 #[path = "support/policies.rs"]
 mod policies;
 

@@ -4,6 +4,14 @@
 //! what the gateway adds is the difference. It is for comparing two states of this code; the costs under load
 //! and beside other proxies are measured by `benches/journey.py`.
 
+#![expect(
+    missing_docs,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a bench fails by panicking; criterion's macro makes a function without documentation"
+)]
+
 #[path = "support/issuer.rs"]
 mod issuer;
 #[path = "support/policies.rs"]

@@ -3,6 +3,12 @@
 //! `cargo run --release --example issuer -- FOLDER` writes `jwks.json` and `token` there. The token is good for an
 //! hour, and its key is gone when this ends.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a tool for benches fails by panicking"
+)]
+
 #[path = "../benches/support/issuer.rs"]
 mod issuer;
 

@@ -10,6 +10,8 @@
 //! 5. [`matcher`]: one condition over one value, in three-valued logic.
 //! 6. [`body`]: the body's judged fields, read in one pass.
 //! 7. [`decide`]: the verdict, and the only place where a [`Permit`] is made.
+//!
+//! Beside these, [`cases`] runs example requests, and [`lint`] warns of what loads and is yet likely a mistake.
 
 pub mod body;
 pub mod cases;
@@ -19,6 +21,7 @@ pub mod facts;
 pub mod fault;
 mod index;
 pub mod json;
+pub mod lint;
 pub mod matcher;
 pub mod normalise;
 pub mod principal;

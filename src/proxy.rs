@@ -62,7 +62,8 @@ async fn journey(exchange: &mut Exchange) -> Result<Response<Answer>, Refusal> {
     exchange.normalise()?;
     let judged = exchange.identify().await?;
     let candidates = exchange.consider(&live, &judged)?;
-    let wanted = candidates.body_plan().wants();
+    let wanted = candidates.body_plan().wants()
+        || (candidates.shadow_plan().wants() && judged.shadow_may_read());
     let content = exchange.inspect(wanted, &judged).await?;
     let permit = exchange.decide(candidates, &content)?;
     let outcome = exchange.record(&permit).await?;

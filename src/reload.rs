@@ -6,17 +6,19 @@
 //! and cut if it no longer holds.
 //!
 //! What sockets, threads and the audit log were made from can't change without a restart, and is refused.
+//!
+//! Files are watched by looking at them. The system's events were tried first: they are per folder, so that an
+//! audit log beside the configuration makes one with each record, which cost a quarter of a request's CPU time.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use notify::{RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 
 use crate::app::Running;
 use crate::audit::record::Event;
@@ -38,6 +40,16 @@ pub enum ReloadError {
     /// The proxy was started without a configuration file.
     #[error("there is no configuration file to read again")]
     NoSource,
+}
+
+/// Lets go of a snapshot after everybody else has: to take a hundred thousand policies apart takes long enough to
+/// delay a worker's requests.
+async fn retire(snapshot: Arc<Snapshot>) {
+    let mut pause = Duration::from_millis(100);
+    while Arc::strong_count(&snapshot) > 1 {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
 }
 
 fn first(problems: &[Problem]) -> String {
@@ -106,6 +118,7 @@ impl Running {
             cut,
             "reloaded"
         );
+        tokio::spawn(retire(before));
         Ok(())
     }
 
@@ -145,22 +158,19 @@ impl Running {
     /// The system takes no handler.
     pub async fn watch(&self) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
-        let changed = Arc::new(Notify::new());
-        let mut _watching = None;
+        let mut known = self.look().await;
         loop {
-            let files = self.shared.snapshot().config.files.clone();
-            // The new one stands before the old one goes, or a change between the two is missed.
-            _watching = watcher(&files, &changed);
             tokio::select! {
                 _ = hangup.recv() => {
                     tracing::info!("SIGHUP");
                     if let Err(error) = self.shared.audit.reopen() {
                         tracing::error!(%error, "the audit file could not be opened anew");
                     }
+                    // Before the files are read: what changes in between is seen.
+                    known = self.look().await;
                 }
-                () = changed.notified() => {
-                    // A write is many events; a mounted ConfigMap changes several links one after the other.
-                    while tokio::time::timeout(QUIET, changed.notified()).await.is_ok() {}
+                changed = self.changed(&known) => {
+                    known = changed;
                     tracing::info!("files changed");
                 }
             }
@@ -168,74 +178,65 @@ impl Running {
             let _told = self.reload().await;
         }
     }
+
+    /// Waits until the files are no longer as they were, and have been still for a moment: a write is several
+    /// steps, and a mounted ConfigMap changes several links one after the other.
+    async fn changed(&self, known: &Seen) -> Seen {
+        let mut before = None;
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let now = self.look().await;
+            if now == *known {
+                before = None;
+            } else if before.as_ref() == Some(&now) {
+                return now;
+            } else {
+                before = Some(now);
+            }
+        }
+    }
+
+    async fn look(&self) -> Seen {
+        let files = self.shared.snapshot().config.files.clone();
+        // Files may lie on a network, and the runtime has other things to do. An error is a runtime that ends.
+        tokio::task::spawn_blocking(move || look(&files))
+            .await
+            .unwrap_or_default()
+    }
 }
 
-/// How long nothing must happen before files are read again.
-const QUIET: Duration = Duration::from_millis(100);
+/// How often files are looked at. A change is in force after two to three times this.
+const EVERY: Duration = Duration::from_millis(500);
 
-/// Watches the folders that the files are in, since a file that is replaced is another file: editors and
-/// Kubernetes both write beside it and move. Folders of policies are watched with all below them.
-fn watcher(files: &[PathBuf], changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-    let notify = changed.clone();
-    let ours = Ours::new(files);
-    let told = move |event: notify::Result<notify::Event>| {
-        // Reading the files is an event as well, and must not lead to reading them again.
-        if event
-            .is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|p| ours.is(p)))
-        {
-            notify.notify_one();
-        }
-    };
-    let mut watcher = match notify::recommended_watcher(told) {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            tracing::warn!(%error, "files can't be watched; send SIGHUP after a change");
-            return None;
-        }
-    };
+/// What each file was when it was looked at; `None`: it could not be.
+type Seen = BTreeMap<PathBuf, Option<Look>>;
+
+/// What tells one state of a file from another: which file it is, its length, when its content and when its
+/// place changed.
+type Look = (u64, u64, u64, (i64, i64), (i64, i64));
+
+/// Looks at files through all links, and at the policy files that stand below folders.
+fn look(files: &[PathBuf]) -> Seen {
+    let mut seen = Seen::new();
     for file in files {
-        let (path, mode) = if file.is_dir() {
-            (file.as_path(), RecursiveMode::Recursive)
-        } else {
-            let parent = file.parent().filter(|p| !p.as_os_str().is_empty());
-            (
-                parent.unwrap_or(Path::new(".")),
-                RecursiveMode::NonRecursive,
-            )
-        };
-        if let Err(error) = watcher.watch(path, mode) {
-            tracing::warn!(%error, path = %path.display(), "can't be watched; send SIGHUP after a change");
+        if file.is_dir()
+            && let Ok(found) = sources::Found::under(std::slice::from_ref(file))
+        {
+            seen.extend(found.policies.into_iter().map(stamped));
+        }
+        if !file.is_dir() {
+            seen.extend([stamped(file.clone())]);
         }
     }
-    Some(watcher)
+    seen
 }
 
-/// Which of the changes in a watched folder are meant: the audit log may lie beside the configuration.
-struct Ours {
-    names: Vec<OsString>,
-    folders: bool,
-}
-
-impl Ours {
-    fn new(files: &[PathBuf]) -> Ours {
-        Ours {
-            names: files
-                .iter()
-                .filter_map(|f| f.file_name().map(Into::into))
-                .collect(),
-            folders: files.iter().any(|file| file.is_dir()),
-        }
-    }
-
-    fn is(&self, path: &Path) -> bool {
-        let Some(name) = path.file_name() else {
-            return false;
-        };
-        let policy = self.folders && path.extension().is_none_or(|extension| extension == "yaml");
-        // `..data` is the link that Kubernetes moves when a mounted ConfigMap changes.
-        let swapped = name.as_encoded_bytes().starts_with(b"..");
-        policy || swapped || self.names.iter().any(|known| known == name)
-    }
+fn stamped(path: PathBuf) -> (PathBuf, Option<Look>) {
+    let look = path.metadata().ok().map(|m| {
+        let (content, place) = ((m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()));
+        (m.dev(), m.ino(), m.len(), content, place)
+    });
+    (path, look)
 }
 
 /// The first key that differs among those that take a restart.

@@ -4,6 +4,13 @@
 //! and too simple to be wrong in the way an index is. `cargo test --test routes -- --nocapture` also prints how
 //! long the set takes to load, and what it holds in memory.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says what it passed over"
+)]
+
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -77,21 +84,39 @@ struct Tally {
 #[derive(Debug)]
 struct Operation {
     method: String,
-    /// `None` is a parameter.
-    segments: Vec<Option<String>>,
-    text: String,
+    segments: Vec<Segment>,
+}
+
+#[derive(Debug, Clone)]
+enum Segment {
+    Literal(String),
+    Parameter,
+    /// Two parameters around a text, such as `{base}...{head}`.
+    Around(String),
 }
 
 impl Operation {
     fn parse(line: &str) -> Operation {
         let (method, template) = line.split_once(' ').unwrap();
         let segments = template.split('/').skip(1).filter(|s| !s.is_empty());
-        let segment = |s: &str| (!s.starts_with('{')).then(|| s.to_owned());
         Operation {
             method: method.to_owned(),
-            segments: segments.map(segment).collect(),
-            text: line.to_owned(),
+            segments: segments.map(Segment::parse).collect(),
         }
+    }
+
+    /// As a policy writes it.
+    fn template(&self) -> String {
+        let template = |(at, segment): (usize, &Segment)| match segment {
+            Segment::Literal(text) => text.clone(),
+            Segment::Parameter => format!("{{p{at}}}"),
+            Segment::Around(text) => {
+                let escaped = text.replace('.', "[.]");
+                format!("{{p{at}:.+{escaped}.+}}")
+            }
+        };
+        let path = join(self.segments.iter().enumerate().map(template));
+        format!("{} {path}", self.method)
     }
 
     /// A path of this operation, its parameters filled in.
@@ -100,17 +125,29 @@ impl Operation {
     }
 
     fn filled(&self) -> impl Iterator<Item = String> {
-        let value = |(at, s): (usize, &Option<String>)| s.clone().unwrap_or(format!("v{at}-x.1"));
+        let value = |(at, segment): (usize, &Segment)| match segment {
+            Segment::Literal(text) => text.clone(),
+            Segment::Parameter => format!("v{at}-x.1"),
+            Segment::Around(text) => format!("a{text}b"),
+        };
         self.segments.iter().enumerate().map(value)
     }
 
     fn matches(&self, method: &str, path: &[&str]) -> bool {
         self.method == method
             && self.segments.len() == path.len()
-            && self.segments.iter().zip(path).all(|(own, text)| match own {
-                Some(literal) => literal == text,
-                None => true,
-            })
+            && self
+                .segments
+                .iter()
+                .zip(path)
+                .all(|(own, given)| match own {
+                    Segment::Literal(text) => text == given,
+                    Segment::Parameter => true,
+                    // somewhere within, with something on either side
+                    Segment::Around(text) => given
+                        .get(1..given.len().saturating_sub(1))
+                        .is_some_and(|within| within.contains(text)),
+                })
     }
 
     /// Calls that differ from this one in one thing.
@@ -130,19 +167,39 @@ impl Operation {
             calls.push((method, join(self.filled().take(self.segments.len() - 1))));
         }
         for (at, segment) in self.segments.iter().enumerate() {
-            let Some(literal) = segment else { continue };
+            let Segment::Literal(literal) = segment else {
+                let around = matches!(segment, Segment::Around(_));
+                let changed = around.then(|| self.with(at, "a..b"));
+                calls.extend(changed.map(|path| (method, path)));
+                continue;
+            };
             let changed = [
                 format!("{literal}s"),
                 literal.to_ascii_uppercase(),
                 "v".to_owned(),
                 literal.get(1..).unwrap_or_default().to_owned() + "z",
             ];
-            for text in changed {
-                let put = |(i, own): (usize, String)| if i == at { text.clone() } else { own };
-                calls.push((method, join(self.filled().enumerate().map(put))));
-            }
+            calls.extend(changed.map(|text| (method, self.with(at, &text))));
         }
         calls
+    }
+
+    /// The filled-in path with one segment replaced.
+    fn with(&self, at: usize, text: &str) -> String {
+        let put = |(i, own): (usize, String)| if i == at { text.to_owned() } else { own };
+        join(self.filled().enumerate().map(put))
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Segment {
+        match (text.find('}'), text.rfind('{')) {
+            (None, None) => Segment::Literal(text.to_owned()),
+            (Some(end), Some(start)) if end < start => {
+                Segment::Around(text[end + 1..start].to_owned())
+            }
+            _ => Segment::Parameter,
+        }
     }
 }
 
@@ -177,7 +234,7 @@ fn id(at: usize) -> String {
 fn load(operations: &[Operation]) -> PolicySet {
     let mut text = "version: 1\npolicies:\n".to_owned();
     for (at, operation) in operations.iter().enumerate() {
-        let (id, operation) = (id(at), &operation.text);
+        let (id, operation) = (id(at), operation.template());
         writeln!(
             text,
             "  - {{ id: {id}, who: any, do: \"{operation}\", query: any, body: any }}"

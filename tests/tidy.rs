@@ -5,6 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use portcullis::policy::matcher::Matcher;
+use portcullis::policy::source::POLICY_KEYS;
+use portcullis::policy::{Fault, Reason};
+
 /// Every Rust file under a folder of `src`, but for test modules, without its `#[cfg(test)]` tail.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
@@ -123,7 +127,6 @@ fn no_file_is_longer_than_a_reader_can_hold() {
         "src/policy/index.rs",
         "src/policy/source.rs",
         "src/proxy/respond.rs",
-        "src/yaml.rs",
     ];
     let long: Vec<String> = sources("src")
         .into_iter()
@@ -146,4 +149,31 @@ fn nothing_is_left_open() {
             path.display()
         );
     }
+}
+
+#[test]
+fn the_documents_name_every_reason_detail_key_and_operator() {
+    let read =
+        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (denials, policies) = (read("docs/denials.md"), read("docs/policies.md"));
+    let codes = Reason::ALL
+        .iter()
+        .map(|r| r.code())
+        .chain(Fault::ALL.iter().map(|f| f.code()));
+    let missing: Vec<&str> = codes
+        .filter(|code| !denials.contains(&format!("| `{code}` |")))
+        .chain(
+            POLICY_KEYS
+                .iter()
+                .copied()
+                .filter(|key| !policies.contains(&format!("`{key}`"))),
+        )
+        .chain(
+            Matcher::operators()
+                .iter()
+                .copied()
+                .filter(|op| !policies.contains(&format!("`{op}`"))),
+        )
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -22,10 +22,19 @@ impl AdminView for View {
 
     fn policies(&self) -> serde_json::Value {
         let snapshot = self.0.snapshot();
+        let policies = snapshot.policies.summaries().map(|policy| {
+            serde_json::json!({
+                "id": policy.id,
+                "effect": policy.effect.name(),
+                "mode": policy.mode.name(),
+                "about": policy.about,
+            })
+        });
         serde_json::json!({
             "digest": snapshot.policies.digest(),
             "count": snapshot.policies.len(),
             "loaded_at": snapshot.loaded_at.to_string(),
+            "policies": policies.collect::<Vec<_>>(),
         })
     }
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::{Exit, Paint, colours, complain, health, problem_json};
 use crate::config::Config;
+use crate::policy::PolicySet;
 use crate::policy::cases::Cases;
+use crate::policy::lint;
 use crate::sources::{self, Found};
 use crate::yaml::Problem;
 
@@ -67,8 +69,12 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
             Err(problems) => report.problems = problems,
         }
     }
-    match sources::load(&paths) {
-        Ok(set) => {
+    let loaded = Found::under(&paths)
+        .and_then(|found| sources::read(&found.policies))
+        .and_then(|files| PolicySet::load(&files).map(|set| (set, files)));
+    match loaded {
+        Ok((set, files)) => {
+            report.warnings.extend(lint::lint(&files));
             report.policies = set.len();
             set.digest().clone_into(&mut report.digest);
         }

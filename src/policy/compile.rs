@@ -188,8 +188,11 @@ impl Policy {
     }
 }
 
-/// Each id's index, effect and mode.
-type ById = HashMap<Arc<str>, (usize, Effect, Mode), FixedState>;
+/// Each id's index and effect.
+type ById = HashMap<Arc<str>, (usize, Effect), FixedState>;
+
+/// The most unknown ids for which a near one is looked for.
+const MOST_GUESSES: usize = 16;
 
 /// Where a policy stands.
 type Place = (Arc<str>, Mark, Box<str>);
@@ -209,25 +212,27 @@ fn check_ids(drafts: &[Draft], problems: &mut Vec<Problem>) -> ById {
             problems.push(problem(draft, draft.mark, "id", message));
             continue;
         }
-        by_id.insert(draft.id.clone(), (at, draft.effect, draft.mode));
+        by_id.insert(draft.id.clone(), (at, draft.effect));
     }
     by_id
 }
 
 fn check_unless(drafts: &[Draft], by_id: &ById, problems: &mut Vec<Problem>) {
+    let known: Vec<&str> = drafts.iter().map(|draft| &*draft.id).collect();
+    let mut told = 0;
     for draft in drafts {
         for (id, mark) in &draft.unless {
             let message = match by_id.get(id) {
-                Some((_, Effect::Permit, Mode::Enforce)) => continue,
-                Some((_, Effect::Permit, Mode::Shadow)) => {
-                    format!("`{id}` is in shadow mode, and a shadow permit lifts nothing")
-                }
-                Some((_, Effect::Forbid, _)) => {
+                // A shadow permit may stand here and lifts nothing, so that a permit can be tried out.
+                Some((_, Effect::Permit)) => continue,
+                Some((_, Effect::Forbid)) => {
                     format!("`{id}` is a forbid; only permits lift a forbid")
                 }
                 None => {
-                    let known: Vec<&str> = by_id.keys().map(|id| &**id).collect();
-                    match yaml::nearest(id, &known) {
+                    // To look for a near one takes time: where much is wrong, the first ones will do.
+                    told += 1;
+                    let near = (told <= MOST_GUESSES).then(|| yaml::nearest(id, &known));
+                    match near.flatten() {
                         Some(near) => {
                             format!("no policy has the id `{id}`; did you mean `{near}`?")
                         }

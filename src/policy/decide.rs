@@ -8,6 +8,8 @@
 
 mod candidate;
 mod denial;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -116,8 +118,10 @@ pub struct Considered<'c> {
     set: &'c PolicySet,
     context: Context<'c>,
     candidates: SmallVec<[Candidate<'c>; 4]>,
-    /// The union of what live candidates read, where there are several.
+    /// What live candidates read of the body, together; apart from that, what live shadow policies do: what those
+    /// stumble on is nothing to the others.
     projection: Option<Cow<'c, Projection>>,
+    shadow_projection: Option<Cow<'c, Projection>>,
     /// The path has more readings than were looked at, so that a forbid may have been missed.
     unbounded: bool,
 }
@@ -136,12 +140,14 @@ impl PolicySet {
             candidates
                 .extend(Candidate::new(self, entry, &view, &context).filter(Candidate::is_live));
         });
-        let projection = union(&candidates, &context);
+        let projection = union(&candidates, &context, Mode::Enforce);
+        let shadow_projection = union(&candidates, &context, Mode::Shadow);
         Considered {
             set: self,
             context,
             candidates,
             projection,
+            shadow_projection,
             unbounded: !complete,
         }
     }
@@ -155,16 +161,35 @@ impl PolicySet {
 impl<'c> Considered<'c> {
     /// Whether a live candidate judges the body, and how it is to be read.
     pub fn body_plan(&self) -> BodyPlan<'_> {
-        match &self.projection {
+        self.plan(self.projection.as_deref())
+    }
+
+    /// What the live shadow policies would read of the body. Never a reason to refuse: where the body can't be
+    /// had without that risk, they do without.
+    pub fn shadow_plan(&self) -> BodyPlan<'_> {
+        self.plan(self.shadow_projection.as_deref())
+    }
+
+    fn plan<'p>(&self, projection: Option<&'p Projection>) -> BodyPlan<'p> {
+        match projection {
             None => BodyPlan::Leave,
             Some(projection) if self.context.content_type_is(FORM) => BodyPlan::Form(projection),
             Some(projection) => BodyPlan::Json(projection),
         }
     }
 
-    /// The verdict.
-    pub fn decide(mut self, body: Body<'_, '_>) -> Decision {
+    /// The verdict, where nobody read the body for shadow policies.
+    pub fn decide(self, body: Body<'_, '_>) -> Decision {
+        self.decide_both(body, Body::Unread)
+    }
+
+    /// The verdict. The second body is the same one, read by [`shadow_plan`](Self::shadow_plan).
+    pub fn decide_both(mut self, body: Body<'_, '_>, shadow_body: Body<'_, '_>) -> Decision {
         for candidate in &mut self.candidates {
+            let body = match candidate.policy.mode {
+                Mode::Enforce => body,
+                Mode::Shadow => shadow_body,
+            };
             candidate.judge_body(&self.context, body);
         }
         let template = self.template();
@@ -199,7 +224,7 @@ impl<'c> Considered<'c> {
         if self.applying(Mode::Enforce).next().is_some() {
             return Err(self.no_permit(body));
         }
-        let Some(set_headers) = self.set_headers() else {
+        let Some(set_headers) = self.set_headers(body) else {
             return Err(self.deny(Reason::ObligationFailed, None, body));
         };
         let permit = Permit {
@@ -244,13 +269,13 @@ impl<'c> Considered<'c> {
     }
 
     /// The headers that all holding permits set; `None` where two disagree or a value can't stand in a header.
-    fn set_headers(&self) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    fn set_headers(&self, body: Body<'_, '_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
         for permit in self.holding(Mode::Enforce) {
             for (name, setting) in &permit.policy.set_headers {
                 let value = match setting {
                     Setting::Value(value) => value.clone(),
-                    Setting::Fact(fact) => match permit.fact(&self.context, fact) {
+                    Setting::Fact(fact) => match permit.fact(&self.context, body, fact) {
                         Value::Text(text) | Value::Wire(text) | Value::Number(text) => {
                             HeaderValue::from_str(text).ok()?
                         }
@@ -347,13 +372,17 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
 }
 
 /// What is to be read of the body; `None` where no live candidate asks for it.
-fn union<'c>(candidates: &[Candidate<'c>], context: &Context<'c>) -> Option<Cow<'c, Projection>> {
+fn union<'c>(
+    candidates: &[Candidate<'c>],
+    context: &Context<'c>,
+    mode: Mode,
+) -> Option<Cow<'c, Projection>> {
     if !context.facts.has_body {
         return None;
     }
     let mut parts = candidates
         .iter()
-        .filter(|c| c.is_live())
+        .filter(|c| c.policy.mode == mode && c.is_live())
         .filter_map(|c| c.reads(context));
     let first = parts.next()?;
     let mut all = vec![first];

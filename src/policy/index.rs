@@ -70,10 +70,10 @@ impl<'r> PathView<'r> {
             PathView::Reading(texts) => {
                 let end = span.len.map_or(texts.len(), |len| start + usize::from(len));
                 let texts = texts.get(start..end)?;
-                match texts {
-                    [one] => Some(one.clone()),
-                    many if many.iter().any(|text| text.contains('/')) => None,
-                    many => Some(Cow::Owned(many.join("/"))),
+                match (texts, span.len) {
+                    ([one], Some(1)) => Some(one.clone()),
+                    (many, _) if many.iter().any(|text| text.contains('/')) => None,
+                    (many, _) => Some(Cow::Owned(many.join("/"))),
                 }
             }
         }
@@ -109,6 +109,7 @@ impl Index {
             for (template, operation) in operations.iter().enumerate() {
                 let (Ok(policy_index), Ok(template)) = (u32::try_from(at), u16::try_from(template))
                 else {
+                    problems.push((at, "too many policies or operations".to_owned()));
                     continue;
                 };
                 let entry = Entry {

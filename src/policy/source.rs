@@ -12,6 +12,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use http::{HeaderName, HeaderValue};
 
+use super::body::Projection;
 use super::facts::FactRef;
 use super::json::{Json, Pointer};
 use super::matcher::{Kind, Matcher, Names};
@@ -46,6 +47,26 @@ pub enum Mode {
     Enforce,
     /// It is evaluated and recorded only.
     Shadow,
+}
+
+impl Effect {
+    /// Its name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Effect::Permit => "permit",
+            Effect::Forbid => "forbid",
+        }
+    }
+}
+
+impl Mode {
+    /// Its name in a policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Shadow => "shadow",
+        }
+    }
 }
 
 /// Who must be asking, besides the conditions on the principal.
@@ -148,8 +169,13 @@ pub struct Draft {
 #[derive(Debug, Default)]
 pub struct BodyIds {
     fields: HashMap<Pointer, u32, FixedState>,
-    lists: u32,
+    lists: HashMap<Vec<Pointer>, u32, FixedState>,
+    /// What many policies read alike is worked out and kept once.
+    projections: HashMap<Reading, Projection, FixedState>,
 }
+
+/// What one policy reads of a body: its fields, and its closed list.
+type Reading = (Vec<(Pointer, u32)>, Option<u32>);
 
 impl BodyIds {
     /// The id of this pointer.
@@ -158,10 +184,24 @@ impl BodyIds {
         *self.fields.entry(pointer.clone()).or_insert(next)
     }
 
-    /// The id of another `only`.
-    pub fn list(&mut self) -> u32 {
-        self.lists = self.lists.saturating_add(1);
-        self.lists
+    /// The projection of these fields, sorted, and of what `only` admits, with the latter's id.
+    pub fn projection(
+        &mut self,
+        fields: Vec<(Pointer, u32)>,
+        only: Option<Vec<Pointer>>,
+    ) -> (Projection, Option<u32>) {
+        let only = only.map(|mut list| {
+            list.sort();
+            list.dedup();
+            let next = u32::try_from(self.lists.len()).unwrap_or(u32::MAX);
+            (*self.lists.entry(list.clone()).or_insert(next), list)
+        });
+        let id = only.as_ref().map(|(id, _)| *id);
+        let known = self.projections.entry((fields, id));
+        let projection = known.or_insert_with_key(|(fields, _)| {
+            Projection::new(fields, &only.into_iter().collect::<Vec<_>>())
+        });
+        (projection.clone(), id)
     }
 }
 
@@ -253,6 +293,7 @@ impl<'p> Reader<'p> {
         let websocket = self
             .word(&map, "upgrade", &[("websocket", true)])
             .unwrap_or(false);
+        let set_headers = self.then(&map, permit);
         let body = self.body(&map, permit);
         if websocket && map.optional("body").is_some() {
             at.problem(
@@ -262,7 +303,6 @@ impl<'p> Reader<'p> {
         }
         let window = map.optional("when").and_then(|at| self.window(&at));
         let unless = self.unless(&map, permit);
-        let set_headers = self.then(&map, permit);
         self.conditions.sort_by_key(|condition| condition.stage);
         let (id, mark) = id?;
         Some(Draft {
@@ -336,6 +376,12 @@ impl<'p> Reader<'p> {
         }
         if operations.is_empty() {
             at.problem(self.problems, "a policy speaks of at least one operation");
+        }
+        if operations.len() > MAX_OPERATIONS {
+            at.problem(
+                self.problems,
+                format!("a policy speaks of at most {MAX_OPERATIONS} operations"),
+            );
         }
         let Some((first, others)) = operations.split_first() else {
             return operations;
@@ -677,6 +723,9 @@ impl Names for NameScope<'_> {
         }
     }
 }
+
+/// More than any sentence names.
+const MAX_OPERATIONS: usize = 256;
 
 /// Keys of policies that this version refuses, and what they are for.
 const LATER: [(&str, &str); 2] = [("needs", "approvals"), ("limits", "budgets and counts")];

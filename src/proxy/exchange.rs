@@ -196,9 +196,8 @@ impl Exchange {
             }
             Inspected::Whole(whole) if whole.bytes.is_empty() => Content::Absent,
             Inspected::Whole(whole) => {
-                let bytes = whole.bytes.clone();
-                self.whole = Some(whole);
-                Content::Whole(bytes)
+                self.whole = Some(whole.clone());
+                Content::Whole(whole)
             }
         })
     }

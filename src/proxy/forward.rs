@@ -20,8 +20,9 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 
-use super::relay::{Deadline, End};
+use super::relay::Deadline;
 use super::upstream::{RequestBody, Sent, Upstream, UpstreamError};
+use crate::audit::End;
 use crate::config::{ForwardHeaders, Protocol, Route};
 use crate::policy::normalise::headers::{self, Forward, Outgoing};
 use crate::policy::{Canonical, Permit};

@@ -36,8 +36,9 @@ pub enum Inspected<B> {
     Whole(Whole),
 }
 
-/// A body in memory, as judged and as forwarded.
-#[derive(Debug)]
+/// A body in memory, as judged and as forwarded. It keeps its room for as long as anybody has it: while its response
+/// streams, it is there to be judged again.
+#[derive(Debug, Clone)]
 pub struct Whole {
     /// Its bytes, decoded.
     pub bytes: Bytes,
@@ -45,7 +46,7 @@ pub struct Whole {
     pub decoded: bool,
     /// SHA-256 of the bytes; `None` where there are none.
     pub digest: Option<[u8; 32]>,
-    _room: OwnedSemaphorePermit,
+    _room: Arc<OwnedSemaphorePermit>,
 }
 
 /// Room for judged bodies, shared by the requests of a worker.
@@ -124,7 +125,7 @@ where
     } else {
         length
     };
-    let held = room.take(most, deadline).await?;
+    let mut held = room.take(most, deadline).await?;
     let mut bytes = match timeout_at(deadline, collect(body, limits.judged_body)).await {
         Ok(read) => read?,
         Err(_) => return Err(Refusal::from(Fault::BodyIncomplete)),
@@ -133,12 +134,17 @@ where
     if decoded {
         bytes = gunzip(&bytes, limits.judged_body)?;
     }
+    // It took room for the longest that it could become.
+    let spare = held
+        .num_permits()
+        .saturating_sub(blocks(bytes.len()) as usize);
+    drop(held.split(spare));
     let digest = (!bytes.is_empty()).then(|| sha256(&bytes));
     Ok(Inspected::Whole(Whole {
         bytes,
         decoded,
         digest,
-        _room: held,
+        _room: Arc::new(held),
     }))
 }
 

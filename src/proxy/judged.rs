@@ -4,14 +4,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use jiff::Timestamp;
 
+use super::inspect::Whole;
 use crate::policy::{
     Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet,
     Principal, Verdict,
 };
+
+/// The longest body in bytes that is read for shadow policies alone.
+const SHORT: usize = 64 << 10;
 
 /// A request as it is judged, but for its body.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ pub enum Content {
     /// One is there; nobody has read it.
     Left,
     /// It was read.
-    Whole(Bytes),
+    Whole(Whole),
     /// It can't be judged.
     Fault(Fault),
 }
@@ -55,6 +58,15 @@ impl Judged {
             websocket: self.websocket,
             now,
         }
+    }
+
+    /// Whether a body that only shadow policies ask for is read for them: one that announces that it is short and
+    /// plain, since what breaks while it is read refuses the request.
+    pub fn shadow_may_read(&self) -> bool {
+        let length = self.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        length.is_some_and(|length| length <= SHORT)
+            && !self.headers.contains_key(header::CONTENT_ENCODING)
     }
 
     /// Whether these policies would permit the request at this moment.
@@ -76,15 +88,17 @@ impl Judged {
 impl Content {
     /// The verdict on the candidates of the request that it came with. JSON may nest so deeply.
     pub fn decide(&self, candidates: Considered<'_>, depth: usize) -> Decision {
-        let fields = match (candidates.body_plan(), self) {
-            (BodyPlan::Json(projection), Content::Whole(bytes)) => {
+        let read = |plan: BodyPlan<'_>| match (plan, self) {
+            (BodyPlan::Json(projection), Content::Whole(Whole { bytes, .. })) => {
                 Some(BodyFields::json(bytes, projection, depth))
             }
-            (BodyPlan::Form(projection), Content::Whole(bytes)) => {
+            (BodyPlan::Form(projection), Content::Whole(Whole { bytes, .. })) => {
                 Some(BodyFields::form(bytes, projection))
             }
             (BodyPlan::Leave, _) | (_, Content::Absent | Content::Left | Content::Fault(_)) => None,
         };
+        let fields = read(candidates.body_plan());
+        let shadow_fields = read(candidates.shadow_plan());
         let asked = candidates.body_plan().wants();
         let body = match (&fields, self) {
             (Some(Ok(fields)), _) => Body::Fields(fields),
@@ -94,6 +108,13 @@ impl Content {
             (None, Content::Left) if asked => Body::Fault(Fault::BodyIncomplete),
             (None, Content::Left | Content::Whole(_)) => Body::Unread,
         };
-        candidates.decide(body)
+        let shadow_body = match (&shadow_fields, body) {
+            (Some(Ok(fields)), _) => Body::Fields(fields),
+            (Some(Err(fault)), _) => Body::Fault(*fault),
+            // What others read of it is not what shadow policies ask for.
+            (None, Body::Fields(_)) => Body::Unread,
+            (None, body) => body,
+        };
+        candidates.decide_both(body, shadow_body)
     }
 }

@@ -15,13 +15,14 @@ use super::answer::Answer;
 use super::exchange::{Exchange, lost};
 use super::forward::{Outbound, forward};
 use super::judged::{Content, Judged};
-use super::relay::{Bounds, Closing, Deadline, End, Relay};
+use super::relay::{Bounds, Closing, Deadline, Relay};
 use super::respond::Refusal;
 use super::streams::Ticket;
 use super::tunnel::{self, Handshake};
 use super::upstream::{BodyFault, BodyState, RequestBody, Sent, UpstreamError};
+use super::wire::Busy;
 use super::worker::{Phase, Worker};
-use crate::audit::{self, OpenOutcome};
+use crate::audit::{End, OpenOutcome};
 use crate::metrics::RouteMetrics;
 use crate::policy::{Fault, Permit, PolicySet, Reason};
 
@@ -30,7 +31,9 @@ use crate::policy::{Fault, Permit, PolicySet, Reason};
 pub struct Outcome {
     open: Option<OpenOutcome>,
     worker: Arc<Worker>,
-    _connection: Arc<Connection>,
+    connection: Arc<Connection>,
+    /// Keeps the clock for heads away from a tunnel: what comes through it is no head.
+    tunnel: Option<Busy>,
     route: RouteMetrics,
     sent: Option<Arc<BodyState>>,
 }
@@ -104,6 +107,7 @@ impl Exchange {
             return match tunnel::accept(&handshake, sent) {
                 Ok(accepted) => {
                     outcome.route.permitted();
+                    outcome.tunnel = Some(outcome.connection.pulse.begin());
                     let response = tunnel::upgrade(accepted, client, bounds, Box::new(outcome));
                     Ok(response.map(|_| Answer::own(bytes::Bytes::new(), busy)))
                 }
@@ -162,7 +166,8 @@ impl Outcome {
         Outcome {
             open: Some(audit.open_outcome(exchange.id, exchange.started)),
             worker: exchange.worker.clone(),
-            _connection: exchange.connection.clone(),
+            connection: exchange.connection.clone(),
+            tunnel: None,
             route: exchange.metrics().clone(),
             sent: None,
         }
@@ -226,15 +231,12 @@ impl Outcome {
             open.request_bytes = sent.bytes();
         }
         let stopping = *self.worker.shared.phase.borrow() == Phase::Cutting;
-        let end = match end {
-            End::Complete => audit::End::Complete,
-            // Not the client went, but the process is about to.
-            End::ClientGone if stopping || std::thread::panicking() => audit::End::Aborted,
-            End::ClientGone => audit::End::ClientGone,
-            End::UpstreamFailed => audit::End::UpstreamFailed,
-            End::Cut => audit::End::Cut,
-            End::Aborted => audit::End::Aborted,
-            End::Unknown => audit::End::Unknown,
+        // Not the client went, but the process is about to.
+        let ours = stopping || std::thread::panicking();
+        let end = if end == End::ClientGone && ours {
+            End::Aborted
+        } else {
+            end
         };
         match relayed {
             Some((bytes, digest)) => open.close_relayed(end, bytes, digest),

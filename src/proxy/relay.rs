@@ -23,24 +23,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::streams::Ticket;
 use super::upstream::{BodyFault, PendingGuard, Sent};
+use crate::audit::End;
 use crate::policy::normalise::headers::strip_response;
-
-/// How a relayed response ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Its last byte was handed over.
-    Complete,
-    /// The client went first.
-    ClientGone,
-    /// The upstream broke off, lied about the length, or was silent for too long.
-    UpstreamFailed,
-    /// The right ended: its window, a new policy, a revocation.
-    Cut,
-    /// The proxy ended it: its own time bound, or its stop.
-    Aborted,
-    /// The proxy was gone before the end was known.
-    Unknown,
-}
 
 /// What is told at the end, exactly once.
 pub trait Closing: Send {

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use jiff::Timestamp;
 
-use super::relay::End;
+use crate::audit::End;
 use crate::policy::PolicySet;
 
 /// Whether a stream would still be permitted by this set at this moment. Must not call [`Streams`].

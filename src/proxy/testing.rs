@@ -18,8 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
-use super::relay::{Closing, End};
+use super::relay::Closing;
 use super::upstream::{RequestBody, UpstreamObserver};
+use crate::audit::End;
 use crate::config::{self, Balance, Ejection, Protocol};
 
 /// An upstream over HTTP/1.1 at these addresses.

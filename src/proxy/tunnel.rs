@@ -28,8 +28,9 @@ use http_body_util::Empty;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::relay::{Bounds, Closing, End, Meter};
+use super::relay::{Bounds, Closing, Meter};
 use super::upstream::{PendingGuard, Sent, UpstreamError};
+use crate::audit::End;
 use crate::policy::normalise::headers::strip_response;
 use copy::Copy;
 

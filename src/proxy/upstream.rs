@@ -196,6 +196,9 @@ impl Upstream {
             {
                 Attempt::Answered(mut response) => {
                     self.servers.succeeded(&server);
+                    if let Some(state) = &state {
+                        state.answered();
+                    }
                     let seconds = started.elapsed().as_secs_f64();
                     self.context.observer.answered(&self.context.name, seconds);
                     connection.heed(response.headers());

@@ -4,6 +4,7 @@ Without a `.proto`: what goes over the wire is the same with bytes for messages.
 """
 
 import threading
+import time
 from concurrent import futures
 
 import grpc
@@ -17,6 +18,7 @@ listeners:
 routes: [{{ upstream: echo, forward_headers: [x-echo, x-echo-bin], request_timeout: none }}]
 upstreams: {{ echo: {{ addresses: "http://{upstream}", protocol: http2 }} }}
 policies: policy.yaml
+timeouts: {{ idle: 500ms }}
 """
 
 # Messages of gRPC are not JSON: which method is called is judged, what it is told is not.
@@ -158,6 +160,8 @@ def run(checks, echo, proxy, over, channel):
             for message in [b"one", b"two", b"three"]:
                 yield message
                 assert turn.acquire(timeout=PATIENCE), "no answer to " + message.decode()
+                if message == b"one":
+                    time.sleep(1)  # longer than `idle`: once the server has answered, a quiet client is no fault
 
         for message in channel.stream_stream("/test.Echo/Chat")(speak(), **options()):
             came.append(message)

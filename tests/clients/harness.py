@@ -21,7 +21,6 @@ import tempfile
 import threading
 import time
 import traceback
-import urllib.request
 from pathlib import Path
 
 import jwt
@@ -160,10 +159,10 @@ def folder():
 
 
 class Gateway:
-    """A running proxy: `addresses` of its listeners in order, `url`, and what it recorded."""
+    """A running proxy: `addresses` of its listeners in order, `url`, and what it recorded in its folder, `place`."""
 
-    def __init__(self, place, addresses, admin):
-        self.place, self.addresses, self.admin = place, addresses, admin
+    def __init__(self, place, process, addresses, admin):
+        self.place, self.process, self.addresses, self.admin = place, process, addresses, admin
         self.url = f"http://{addresses[0]}"
 
     def records(self, kind="decision"):
@@ -213,11 +212,13 @@ def gateway(place, config, policies=None):
 
 @contextlib.contextmanager
 def example(place, name, upstream):
-    """Runs `examples/{name}` as it is shipped, but for its ports, its keys and its upstream's address."""
-    for part in ("policies", f"examples/{name}"):
+    """Runs `examples/{name}` as it is shipped, but for its ports and its upstream's address.
+
+    What comes with the gateway makes credentials, by the examples' own issuer: `credential("spiffe://…")`.
+    """
+    for part in ("policies", "examples"):
         shutil.copytree(ROOT / part, place / part)
     place = place / "examples" / name
-    (place / "jwks.json").write_text(json.dumps(jwks()))
     path = place / "portcullis.yaml"
     text = path.read_text()
     for pattern, by in [
@@ -228,8 +229,14 @@ def example(place, name, upstream):
         text, count = re.subn(pattern, by, text)
         same(count, 1, f"places for {pattern} in {path}")
     path.write_text(text)
+
+    def credential(agent=AGENT):
+        issued = subprocess.run(["../token", agent], cwd=place, stdout=subprocess.PIPE, check=True, timeout=PATIENCE)
+        return issued.stdout.decode().strip()
+
+    credential()  # the issuer's key has to be there before the gateway
     with serve(place, path) as running:
-        yield running
+        yield running, credential
 
 
 @contextlib.contextmanager
@@ -252,7 +259,7 @@ def serve(place, config):
         line = next((line for line in log if '"serving"' in line), None)
         assert line, f"portcullis didn't start:\n{''.join(log)}"
         fields = json.loads(line)["fields"]
-        yield Gateway(place, fields["listening"].split(", "), fields["admin"])
+        yield Gateway(place, process, fields["listening"].split(", "), fields["admin"])
     finally:
         process.terminate()
         try:
@@ -262,7 +269,7 @@ def serve(place, config):
             log.append("portcullis didn't end when it was told to; killed\n")
         if os.environ.get("VERBOSE"):
             sys.stderr.writelines(log)
-        elif any(word in line for line in log for word in ("panicked", '"ERROR"', "killed")):
+        elif any(word in line for line in log for word in ("panicked", "killed")):
             sys.stderr.writelines(log)
 
 

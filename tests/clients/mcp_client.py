@@ -18,7 +18,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from mcp_types import ToolListChangedNotification
 
-from harness import PATIENCE, Checks, asgi, bearer, example, folder, is_problem, same, within
+from harness import PATIENCE, Checks, asgi, example, folder, is_problem, same, within
 
 SERVER = MCPServer("tools")
 CALLED = []
@@ -54,10 +54,11 @@ def main():
     # The protection against DNS rebinding stays on: the server knows one host, which the route has to name.
     known = TransportSecuritySettings(allowed_hosts=["127.0.0.1:8000"])
     app = SERVER.streamable_http_app(transport_security=known)
-    with folder() as place, asgi(app) as upstream, example(place, "mcp", upstream) as gateway:
+    with folder() as place, asgi(app) as upstream, example(place, "mcp", upstream) as (gateway, credential):
+        bearer = {"Authorization": f"Bearer {credential()}"}
         for mode in ("legacy", "auto"):
-            within(session(checks, gateway, mode), 2 * PATIENCE)
-        raw(checks, gateway)
+            within(session(checks, gateway, bearer, mode), 2 * PATIENCE)
+        raw(checks, gateway, bearer)
     checks.end()
 
 
@@ -75,11 +76,11 @@ async def connected(gateway, mode, headers, **more):
             yield client
 
 
-async def session(checks, gateway, mode):
+async def session(checks, gateway, bearer, mode):
     era = {"legacy": "a session", "auto": "an envelope per request"}[mode]
 
     with checks(f"{era}: opens, at the newest version of its era"):
-        async with connected(gateway, mode, bearer()) as client:
+        async with connected(gateway, mode, bearer) as client:
             same(client.protocol_version, {"legacy": "2025-11-25", "auto": "2026-07-28"}[mode])
             same(client.server_info.name, "tools")
 
@@ -89,7 +90,7 @@ async def session(checks, gateway, mode):
         if isinstance(message, ToolListChangedNotification):
             told.append(message)
 
-    async with connected(gateway, mode, bearer(), message_handler=hear) as client:
+    async with connected(gateway, mode, bearer, message_handler=hear) as client:
         with checks(f"{era}: lists the tools"):
             tools = await client.list_tools()
             same([tool.name for tool in tools.tools], ["add", "read_note", "delete_note"])
@@ -162,7 +163,7 @@ async def refused(call, errors=MCPError):
     raise AssertionError("expected a refusal, but it was let through")
 
 
-def raw(checks, gateway):
+def raw(checks, gateway, bearer):
     """What no client of the package sends, but someone may."""
     accept = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
     listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -170,7 +171,7 @@ def raw(checks, gateway):
     called = len(CALLED)
 
     def post(body, **headers):
-        request = urllib.request.Request(f"{gateway.url}/mcp", json.dumps(body).encode(), {**accept, **bearer(), **headers})
+        request = urllib.request.Request(f"{gateway.url}/mcp", json.dumps(body).encode(), {**accept, **bearer, **headers})
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 return response.status, response.headers, response.read()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 from curl import Curl
-from harness import Checks, bearer, folder, gateway, is_problem, same, until
+from harness import Authority, Checks, bearer, folder, gateway, is_problem, same, until
 
 CONFIG = """
 listeners: [{{ address: 127.0.0.1:0 }}]
@@ -28,6 +28,17 @@ policies:
     do:  GET /files/secret/{file...}
 """
 
+SECURE = """
+listeners: [{{ address: 127.0.0.1:0 }}]
+routes: [{{ upstream: files }}]
+upstreams:
+  files:
+    addresses: "https://{upstream}"
+    protocol: {protocol}
+    tls: {{ ca: {ca}.pem, server_name: {name}, certificate: proxy.pem, key: proxy.key }}
+policies: policy.yaml
+"""
+
 NGINX = """
 daemon off; master_process off; worker_processes 1; pid {place}/nginx.pid; error_log {place}/error.log;
 events {{}}
@@ -40,7 +51,12 @@ http {{
   log_format connections '$connection';
   access_log {place}/connections.log connections;
   server {{
-    listen 127.0.0.1:{port}; root {place}/www;
+    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{secure} ssl http2;
+    ssl_certificate {place}/server.pem; ssl_certificate_key {place}/server.key;
+    ssl_client_certificate {place}/clients.pem; ssl_verify_client on;
+    add_header X-Client $ssl_client_s_dn always; add_header X-Protocol $server_protocol always;
+    root {place}/www;
     location = /files/redirect {{ return 302 http://$host/files/hello.txt; }}
   }}
 }}
@@ -55,17 +71,21 @@ def nginx(place):
     (www / "secret" / "key.txt").write_text("not for you")
     (www / "large.bin").write_bytes(os.urandom(8 * 1024 * 1024))
     os.chmod(place, 0o755)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    Authority("authority", place).server()
+    Authority("clients", place).workload("proxy", "spiffe://corp/proxy")
+    Authority("strangers", place)
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("127.0.0.1", 0))
+        port, secure = one.getsockname()[1], other.getsockname()[1]
     conf = place / "nginx.conf"
-    conf.write_text(NGINX.format(place=place, port=port))
+    conf.write_text(NGINX.format(place=place, port=port, secure=secure))
     binary = shutil.which("nginx") or "/usr/sbin/nginx"
     process = subprocess.Popen([binary, "-p", place, "-c", conf, "-e", place / "error.log"])
     try:
         until(lambda: process.poll() is not None or socket.socket().connect_ex(("127.0.0.1", port)) == 0, "nginx")
         assert process.poll() is None, (place / "error.log").read_text()
-        yield f"127.0.0.1:{port}", www
+        yield f"127.0.0.1:{port}", f"127.0.0.1:{secure}", www
     finally:
         process.terminate()
         process.wait(10)
@@ -73,9 +93,11 @@ def nginx(place):
 
 def main():
     checks = Checks("nginx")
-    with folder() as place, nginx(place) as (upstream, www):
+    with folder() as place, nginx(place) as (upstream, secure, www):
         with gateway(place, CONFIG.format(upstream=upstream), POLICY) as proxy:
             run(checks, Curl(place), proxy, www, place)
+        for protocol, spoken in [("http1", "HTTP/1.1"), ("http2", "HTTP/2.0")]:
+            over_tls(checks, Curl(place), place, secure, www, protocol, spoken)
     checks.end()
 
 
@@ -155,6 +177,23 @@ def run(checks, curl, proxy, www, place):
         same(curl("--request", "PUT", "--data", "x", hello, headers=auth).status, 403)
     with checks("no refused request reached nginx"):
         same(len(connections(place)), asked)
+
+
+def over_tls(checks, curl, place, upstream, www, protocol, spoken):
+    def asked(ca, name):
+        config = SECURE.format(upstream=upstream, protocol=protocol, ca=ca, name=name)
+        with gateway(place, config, POLICY) as proxy:
+            return curl(f"{proxy.url}/files/large.bin", headers=bearer())
+
+    with checks(f"over TLS, with a certificate of the proxy's own, {spoken}"):
+        got = asked("authority", "localhost")
+        same((got.status, got.headers["x-protocol"], got.headers["x-client"]), (200, spoken, "CN=proxy"))
+        same(got.body == (www / "large.bin").read_bytes(), True)
+    for what, ca, name in [("of another authority", "strangers", "localhost"), ("for another name", "authority", "other")]:
+        with checks(f"no request goes to a server with a certificate {what}, {protocol}"):
+            got = asked(ca, name)
+            same(got.status, 502)
+            is_problem(got.body, "upstream_failed")
 
 
 def connections(place):

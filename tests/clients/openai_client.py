@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import threading
 
 import openai
@@ -11,10 +12,9 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from harness import PATIENCE, Checks, asgi, example, folder, is_problem, same, token, until, within
+from harness import PATIENCE, Checks, asgi, example, folder, is_problem, same, until, within
 
 REAL_KEY = "sk-real-upstream-key"
-TOKEN = token()
 HELLO = [{"role": "user", "content": "Hello"}]
 WEATHER = {
     "type": "function",
@@ -84,18 +84,18 @@ def completion(body, kind, choice):
 def main():
     checks, endpoint = Checks("openai"), Endpoint()
     os.environ["OPENAI_API_KEY"] = REAL_KEY
-    with folder() as place, asgi(endpoint.app) as upstream, example(place, "openai", upstream) as gateway:
-        base = f"{gateway.url}/v1"
-        client = openai.OpenAI(base_url=base, api_key=TOKEN, timeout=PATIENCE, max_retries=0)
-        run(checks, endpoint, gateway, client, base)
+    with folder() as place, asgi(endpoint.app) as upstream, example(place, "openai", upstream) as (gateway, credential):
+        token = credential()
+        options = {"base_url": f"{gateway.url}/v1", "api_key": token, "timeout": PATIENCE, "max_retries": 0}
+        run(checks, endpoint, gateway, openai.OpenAI(**options), options)
         records = (gateway.place / "audit.jsonl").read_text()
     with checks("neither the token nor the key is on record"):
-        assert TOKEN not in records and TOKEN.rsplit(".", 1)[1] not in records
+        assert token not in records and token.rsplit(".", 1)[1] not in records
         assert REAL_KEY not in records
     checks.end()
 
 
-def run(checks, endpoint, gateway, client, base):
+def run(checks, endpoint, gateway, client, options):
     create = client.chat.completions.create
     bounds = {"model": "gpt-5-mini", "max_completion_tokens": 100}
 
@@ -115,7 +115,7 @@ def run(checks, endpoint, gateway, client, base):
         endpoint.first_arrived.clear()
 
         async def helper():
-            there = openai.AsyncOpenAI(base_url=base, api_key=TOKEN, timeout=PATIENCE, max_retries=0)
+            there = openai.AsyncOpenAI(**options)
             async with there.chat.completions.stream(messages=HELLO, **bounds) as stream:
                 parts = []
                 async for event in stream:
@@ -149,7 +149,7 @@ def run(checks, endpoint, gateway, client, base):
         for headers in endpoint.seen:
             same(headers["authorization"], f"Bearer {REAL_KEY}")
             same(headers["host"], "api.openai.com")
-            assert not any(TOKEN in value for value in headers.values()), headers
+            assert not any(options["api_key"] in value for value in headers.values()), headers
 
     reached = len(endpoint.seen)
     smuggled = {"type": "mcp", "server_label": "x", "server_url": "https://evil.example/mcp"}
@@ -192,6 +192,23 @@ def run(checks, endpoint, gateway, client, base):
         permitted = [record["id"] for record in gateway.records() if record["decision"] == "permit"]
         until(lambda: len(gateway.records("outcome")) >= len(permitted), "an outcome for each permit")
         same(sorted(record["id"] for record in gateway.records("outcome")), sorted(permitted))
+
+
+    with checks("a stream goes on to its end while the proxy stops"):
+        endpoint.first_arrived.clear()
+        stream = iter(create(messages=HELLO, stream=True, **bounds))
+        same(next(stream).choices[0].delta.content, "one")
+        gateway.process.terminate()
+        until(lambda: not listening(gateway), "the end of the listener")
+        endpoint.first_arrived.set()
+        same([chunk.choices[0].delta.content for chunk in stream], ["two", "three"])
+        same(gateway.process.wait(PATIENCE), 0, "exit code")
+
+
+def listening(gateway):
+    host, port = gateway.addresses[0].split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def refused(error, call):

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 
 import websockets
 from websockets.asyncio.client import connect
@@ -15,6 +16,7 @@ listeners: [{{ address: 127.0.0.1:0 }}]
 routes: [{{ upstream: live, forward_headers: [origin], request_timeout: none }}]
 upstreams: {{ live: {{ addresses: http://{upstream} }} }}
 policies: policy.yaml
+timeouts: {{ header: 500ms }}
 """
 
 POLICY = """
@@ -25,6 +27,11 @@ policies:
     do:  GET /rooms/{room}
     path: { room: { in: [lobby, secret] } }
     query: { lang: { in: [en, de] } }
+    upgrade: websocket
+  - id: live.visit
+    who: { agent: { glob: "spiffe://corp/agent/visitor/*" } }
+    do:  GET /rooms/lobby
+    when: { until: $claims/until }
     upgrade: websocket
   - id: live.info
     who: { agent: { glob: "spiffe://corp/agent/assistant/*" } }
@@ -75,7 +82,8 @@ def main():
     with folder() as place, gateway(place, CONFIG.format(upstream=echo.address), POLICY) as proxy:
         within(frames(checks, echo, proxy), 2 * PATIENCE)
         raw(checks, echo, proxy)
-        checks_outcomes(checks, proxy)
+        within(ends(checks, echo, proxy, place), 3 * PATIENCE)
+        outcomes(checks, proxy)
     checks.end()
 
 
@@ -134,7 +142,20 @@ async def frames(checks, echo, proxy):
         await connection.send("x")
         await connection.recv()
         connection.transport.abort()
-        until(lambda: len(echo.closes) > before, "the end at the server")
+        while len(echo.closes) == before:
+            await asyncio.sleep(0)
+
+    with checks("silence is no slow head: a quiet connection stays open"):
+        async with browser(ping_interval=None) as connection:
+            await connection.send("x")
+            await connection.recv()
+            try:
+                # Three times what the head of a request may take.
+                await asyncio.wait_for(connection.recv(), 1.5)
+            except asyncio.TimeoutError:
+                pass
+            await connection.send("still here")
+            same(await connection.recv(), "still here")
 
     opened = len(echo.handshakes)
     for what, url, headers, status, reason in [
@@ -194,14 +215,62 @@ def exchange(proxy, request):
     return int(head.split()[1]), head.split(b"\r\n\r\n", 1)[1]
 
 
-def checks_outcomes(checks, proxy):
+async def ends(checks, echo, proxy, place):
+    """Rights that end while a connection is open."""
+    room = f"ws://{proxy.addresses[0]}/rooms/lobby"
+
+    async def cut(connection):
+        try:
+            return await connection.recv()
+        except websockets.ConnectionClosedError as closed:
+            same(closed.rcvd, None, "close frame")
+
+    with checks("a connection is cut when its window ends"):
+        until_then = int(time.time()) + 2
+        visitor = bearer(agent="spiffe://corp/agent/visitor/1", until=until_then)
+        async with connect(room, additional_headers=visitor, subprotocols=["chat.v2"]) as connection:
+            await connection.send("still here")
+            same(await connection.recv(), "still here")
+            same(await cut(connection), None, "message after the end")
+            assert time.time() >= until_then, "cut too early"
+        until(lambda: any(o["end"] == "cut" for o in proxy.records("outcome")), "an outcome `cut`")
+
+    def reloaded(policies):
+        before = len(reloads(proxy))
+        (place / "policy.yaml").write_text(policies)
+        until(lambda: len(reloads(proxy)) > before, "a reload")
+        return reloads(proxy)[-1]
+
+    options = {"additional_headers": bearer(), "subprotocols": ["chat.v2"]}
+    async with connect(f"{room}?lang=en", **options) as lobby, connect(f"{room[:-5]}secret?lang=en", **options) as secret:
+        with checks("a reload leaves the connections that still hold"):
+            same(reloaded(POLICY.replace("lang: { in: [en, de] }", "lang: { in: [en, nb] }"))["ok"], True)
+            await lobby.send("still here")
+            same(await lobby.recv(), "still here")
+
+        with checks("policies that don't load change nothing"):
+            same(reloaded(POLICY.replace("GET /info", "GET info"))["ok"], False)
+            await secret.send("still here")
+            same(await secret.recv(), "still here")
+
+        with checks("a reload cuts the connections that no longer hold, and only those"):
+            same(reloaded(POLICY.replace("in: [lobby, secret]", "in: [lobby]"))["ok"], True)
+            same(await cut(secret), None, "message after the end")
+            await lobby.send("still here")
+            same(await lobby.recv(), "still here")
+
+
+def reloads(proxy):
+    return [event for event in proxy.records("event") if event["event"] == "reload"]
+
+
+def outcomes(checks, proxy):
     with checks("each opened connection has one decision and one outcome"):
         permits = sorted(r["id"] for r in proxy.records() if r["decision"] == "permit")
         assert permits
         until(lambda: len(proxy.records("outcome")) >= len(permits), "an outcome for each")
-        outcomes = proxy.records("outcome")
-        same(sorted(r["id"] for r in outcomes), permits)
-        same({r["status"] for r in outcomes}, {101})
+        same(sorted(r["id"] for r in proxy.records("outcome")), permits)
+        same({r["status"] for r in proxy.records("outcome")}, {101})
 
 
 if __name__ == "__main__":

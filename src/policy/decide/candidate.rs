@@ -16,7 +16,7 @@ use crate::policy::matcher::{Scope, shape};
 use crate::policy::normalise::headers::{self, ContentType};
 use crate::policy::normalise::query::Query;
 use crate::policy::principal::Principal;
-use crate::policy::source::{BodyRule, Condition, Effect, Judged, QueryRule, Stage, Subject};
+use crate::policy::source::{BodyRule, Condition, Effect, Judged, Mode, QueryRule, Stage, Subject};
 use crate::policy::value::{Truth, Value};
 
 /// What all candidates of a request share; parsed when first asked for.
@@ -80,6 +80,14 @@ impl<'c> Context<'c> {
         self.fault.set(Some(
             self.fault.get().map_or(fault, |known| known.min(fault)),
         ));
+    }
+
+    /// Notes what a policy stumbled on, unless it is one that only watches: its reading refuses nobody.
+    fn note_for(&self, policy: &Policy, fault: Fault) {
+        match policy.mode {
+            Mode::Enforce => self.note(fault),
+            Mode::Shadow => {}
+        }
     }
 
     fn query(&self) -> &Query<'c> {
@@ -180,14 +188,25 @@ impl<'c> Candidate<'c> {
         }
     }
 
-    /// A fact as this policy sees it, without the body.
-    pub(super) fn fact<'e>(&'e self, context: &'e Context<'c>, fact: &FactRef) -> Value<'e> {
-        self.sight(context, Sight::NotYet).value(fact)
+    /// A fact as this policy sees it.
+    pub(super) fn fact<'e>(
+        &'e self,
+        context: &'e Context<'c>,
+        body: Body<'e, 'e>,
+        fact: &FactRef,
+    ) -> Value<'e> {
+        let sight = match body {
+            Body::Fields(fields) => Sight::Fields(fields),
+            Body::Absent => Sight::Absent,
+            Body::Unread | Body::Fault(_) => Sight::NotYet,
+        };
+        self.sight(context, sight).value(fact)
     }
 
     fn sight<'e>(&'e self, context: &'e Context<'c>, body: Sight<'e>) -> View<'e, 'c> {
         View {
             context,
+            policy: self.policy,
             captures: &self.captures,
             body,
         }
@@ -199,6 +218,7 @@ impl<'c> Candidate<'c> {
         let policy = self.policy;
         let view = View {
             context,
+            policy,
             captures: &self.captures,
             body: Sight::NotYet,
         };
@@ -260,7 +280,7 @@ impl<'c> Candidate<'c> {
             Sight::Fitting => Truth::True,
             Sight::NotYet => Truth::Indeterminate,
             Sight::Fault(fault) => {
-                context.note(fault);
+                context.note_for(self.policy, fault);
                 Truth::Indeterminate
             }
             Sight::Absent | Sight::Fields(_) => self.judge_fields(judged, context, sight),
@@ -344,6 +364,7 @@ enum Sight<'e> {
 /// The facts as one candidate sees them.
 struct View<'e, 'c> {
     context: &'e Context<'c>,
+    policy: &'e Policy,
     captures: &'e [Option<Cow<'c, str>>],
     body: Sight<'e>,
 }
@@ -392,7 +413,7 @@ impl<'e> View<'e, '_> {
             Ok(Some(text)) => Value::Wire(text),
             Ok(None) => Value::Missing,
             Err(fault) => {
-                self.context.note(fault);
+                self.context.note_for(self.policy, fault);
                 Value::Unreadable
             }
         }
@@ -405,7 +426,7 @@ impl Scope for View<'_, '_> {
     }
 
     fn note(&self, fault: Fault) {
-        self.context.note(fault);
+        self.context.note_for(self.policy, fault);
     }
 }
 
@@ -431,7 +452,7 @@ fn query_closed(policy: &Policy, context: &Context<'_>) -> Truth {
             .into(),
         QueryRule::Only(known) => match context.query().fault() {
             Some(fault) => {
-                context.note(fault);
+                context.note_for(policy, fault);
                 Truth::Indeterminate
             }
             None => context

@@ -17,6 +17,7 @@ use super::{Entry, PathView};
 use crate::policy::compile::Policy;
 use crate::policy::facts::FactRef;
 use crate::policy::json::Json;
+use crate::policy::matcher::number;
 use crate::policy::matcher::{Op, Operand};
 use crate::policy::source::{Effect, Stage};
 use crate::policy::template::Span;
@@ -119,6 +120,7 @@ impl Group {
             .collect();
         drop(frequency);
         let mut group = Group::default();
+        let last = entries.last().copied();
         for ((entry, filings), chosen) in entries.into_iter().zip(options).zip(chosen) {
             let forbid = policies
                 .get(entry.policy())
@@ -128,8 +130,10 @@ impl Group {
                 None => group.rest.push(entry),
             }
         }
-        group.check()?;
-        Ok(group)
+        match last {
+            Some(last) => group.check(last).map(|()| group),
+            None => Ok(group),
+        }
     }
 
     /// Visits every candidate.
@@ -185,7 +189,7 @@ impl Group {
         }
     }
 
-    fn check(&self) -> Result<(), (Entry, String)> {
+    fn check(&self, last: Entry) -> Result<(), (Entry, String)> {
         let long = |posting: &[Entry], what: &str| match posting.get(MAX_POSTING) {
             Some(entry) => Err((
                 *entry,
@@ -213,15 +217,9 @@ impl Group {
                 )?;
             }
         }
-        if self.equal.len() + self.affix.len() > MAX_POSTING
-            && let Some(entry) = self
-                .equal
-                .iter()
-                .flat_map(|(_, e)| e.texts.values().chain(e.numbers.values()).flatten())
-                .next()
-        {
+        if self.equal.len() + self.affix.len() > MAX_POSTING {
             return Err((
-                *entry,
+                last,
                 format!(
                     "the policies of one route ask for more than {MAX_POSTING} different facts"
                 ),
@@ -393,11 +391,14 @@ fn slot<T: Default>(list: &mut Vec<(Probe, T)>, probe: Probe) -> &mut T {
 }
 
 /// The value of a number that is whole and exact in an f64. Rounds what isn't, which a lookup may: a
-/// candidate's conditions are evaluated exactly.
+/// candidate's conditions are evaluated exactly. None of what is too long to be compared at all, since every
+/// forbid on a number applies to that.
 fn whole_number(text: &str) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    if text.len() > 24 {
-        return None; // may be too long to be compared at all
+    // Plain digits, as nearly always, are within the limits by their length.
+    let plain = text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit());
+    if !plain && number::compare(text, "0").is_none() {
+        return None;
     }
     let value: f64 = text.parse().ok()?;
     #[expect(clippy::cast_possible_truncation, reason = "whole and within ±2^53")]

@@ -36,7 +36,7 @@ impl<'b> Scanner<'b> {
         if bytes.starts_with(b"\xEF\xBB\xBF") {
             return Err(Fault::JsonBom);
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| Fault::JsonUtf8)?;
+        let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Fault::JsonUtf8)?;
         Ok(Scanner {
             text,
             rest: bytes,

@@ -122,6 +122,8 @@ impl Reader<'_> {
             return None;
         }
         if !ops.is_empty() {
+            // nearly always one, and there may be a hundred thousand matchers
+            ops.shrink_to_fit();
             shape.itself = Some(Matcher { ops });
         }
         if let Some(mut only) = shape.only.take() {

@@ -1,10 +1,10 @@
 //! `body`: what a policy says of the content.
 
-use super::{Condition, Reader, Stage, json_of};
+use super::{Condition, Reader, Stage};
 use crate::policy::body::Projection;
 use crate::policy::facts::FactRef;
 use crate::policy::json::{Json, Pointer};
-use crate::policy::matcher::Kind;
+use crate::policy::matcher::{Kind, literal};
 use crate::yaml::{At, Fields};
 
 /// What a policy says of the body.
@@ -70,7 +70,7 @@ impl Reader<'_> {
                     let root = Pointer::parse("")?;
                     let id = self.scope.fields.field(&root);
                     fields.push((root, id));
-                    exactly = Some((id, json_of(value.node)));
+                    exactly = literal(&value, self.problems).map(|whole| (id, whole));
                 }
                 text if text.is_empty() || text.starts_with('/') => {
                     let Some(pointer) = Pointer::parse(text) else {
@@ -104,21 +104,21 @@ impl Reader<'_> {
         if reads && let Some(odd) = content_types.iter().find(|t| !is_json(t) && ***t != *FORM) {
             at.problem(self.problems, format!("fields of `{odd}` can't be judged; JSON (`application/json`, `…+json`) and `{FORM}` can"));
         }
-        let only_id = only.as_ref().map(|_| self.scope.fields.list());
         let admitted = only.map(|mut list| {
             list.extend(fields.iter().map(|(pointer, _)| pointer.clone()));
             list
         });
-        let lists: Vec<(u32, Vec<Pointer>)> = only_id.zip(admitted).into_iter().collect();
-        let (conditions, others) = std::mem::take(&mut self.conditions)
+        let (projection, only) = self.scope.fields.projection(fields, admitted);
+        let (mut conditions, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.conditions)
             .into_iter()
             .partition(|c| c.stage == Stage::Body);
+        conditions.shrink_to_fit();
         self.conditions = others;
         Some(BodyRule::Judged(Box::new(Judged {
             content_types,
-            projection: Projection::new(&fields, &lists),
+            projection,
             reads,
-            only: only_id,
+            only,
             exactly,
             conditions,
         })))

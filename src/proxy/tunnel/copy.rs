@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::super::relay::{End, Meter};
+use super::super::relay::Meter;
+use crate::audit::End;
 
 /// Two connections and what is on its way between them.
 pub(super) struct Copy<C, U> {

@@ -67,12 +67,14 @@ pub enum Turn {
 }
 
 impl StreamBody {
-    /// Wraps the body of a request. `limit` bounds its bytes, `idle` the client's longest silence.
+    /// Wraps the body of a request. `limit` bounds its bytes, `idle` the client's longest silence before the response
+    /// begins.
     pub fn new(incoming: Incoming, limit: Option<u64>, idle: Duration) -> StreamBody {
         let state = Arc::new(BodyState(Mutex::new(Progress {
             bytes: 0,
             turn: Turn::Upstream(Instant::now()),
             fault: None,
+            answered: false,
             abandoned: false,
             waker: None,
         })));
@@ -144,6 +146,11 @@ impl StreamBody {
         {
             progress.waker = Some(cx.waker().clone());
         }
+        if progress.answered {
+            // A call of two streams: its client may be silent for as long as the response lasts, whose own bounds
+            // end both.
+            return Poll::Pending;
+        }
         drop(progress);
         let idle = self.idle;
         let timer = self
@@ -173,6 +180,11 @@ impl BodyState {
     /// Whose turn it is.
     pub fn turn(&self) -> Turn {
         self.lock().turn
+    }
+
+    /// Notes that the response has begun; from then on the client's silence is no fault.
+    pub(super) fn answered(&self) {
+        self.lock().answered = true;
     }
 
     /// Drops the rest of the body.
@@ -252,6 +264,7 @@ struct Progress {
     bytes: u64,
     turn: Turn,
     fault: Option<BodyFault>,
+    answered: bool,
     abandoned: bool,
     waker: Option<Waker>,
 }

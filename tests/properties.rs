@@ -1,0 +1,172 @@
+//! The policy core against a naive reference: the rules of the design, written straight from its text.
+//!
+//! The reference keeps a list of policies and looks at all of them: no index, no filing, no compiled
+//! projection. It shares with the core what is tested on its own: the canonical form, its readings, and single
+//! matchers. Random policy sets of few literals, so that near misses are common, judge random requests, and
+//! both must give the same verdict, reason, policies and shadow verdicts.
+//!
+//! `PORTCULLIS_PAIRS=1000000 cargo test --release --test properties` runs so many pairs.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "properties/generate.rs"]
+mod generate;
+#[path = "properties/reference.rs"]
+mod reference;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::env;
+
+use portcullis::policy::{
+    Body, BodyFields, BodyPlan, Effect, Facts, Fault, PolicySet, SourceFile, Verdict,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use self::generate::{Asked, PolicyText};
+use self::reference::{Answer, Reference};
+
+/// Requests that each policy set judges.
+const REQUESTS: usize = 32;
+
+/// Pairs of a policy set and a request in a normal test run.
+const PAIRS: usize = 4_000;
+
+fn load(policies: &[PolicyText]) -> PolicySet {
+    let mut text = String::from("version: 1\npolicies:\n");
+    for (n, policy) in policies.iter().enumerate() {
+        text.push_str(&policy.yaml(n));
+    }
+    let file = SourceFile {
+        name: "random.yaml".into(),
+        text: text.clone(),
+    };
+    PolicySet::load(&[file]).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
+}
+
+fn core(set: &PolicySet, facts: &Facts<'_>, bytes: &[u8]) -> Answer {
+    let considered = set.consider(facts);
+    let read = |plan: BodyPlan<'_>| match plan {
+        BodyPlan::Leave => None,
+        BodyPlan::Json(projection) => Some(BodyFields::json(bytes, projection, 64)),
+        BodyPlan::Form(projection) => Some(BodyFields::form(bytes, projection)),
+    };
+    let fields = read(considered.body_plan());
+    let shadow_fields = read(considered.shadow_plan());
+    let decision = considered.decide_both(seen(&fields, facts), seen(&shadow_fields, facts));
+    let shadow = decision
+        .shadow
+        .iter()
+        .map(|s| (s.policy.to_string(), s.effect == Effect::Permit))
+        .collect();
+    let (verdict, policies) = match decision.verdict {
+        Verdict::Permit(permit) => (Ok(permit.policy().to_string()), Vec::new()),
+        Verdict::Deny(denial) => (
+            Err(denial.reason),
+            denial.policies.iter().map(ToString::to_string).collect(),
+        ),
+    };
+    Answer {
+        verdict,
+        policies,
+        shadow,
+    }
+}
+
+fn seen<'f>(fields: &'f Option<Result<BodyFields<'f>, Fault>>, facts: &Facts<'_>) -> Body<'f, 'f> {
+    match fields {
+        None if facts.has_body => Body::Unread,
+        None => Body::Absent,
+        Some(Ok(fields)) => Body::Fields(fields),
+        Some(Err(fault)) => Body::Fault(*fault),
+    }
+}
+
+/// How often each verdict was given.
+type Tally = BTreeMap<&'static str, usize>;
+
+fn agree(
+    policies: &[PolicyText],
+    requests: &[Asked],
+    tally: &mut Tally,
+) -> Result<(), TestCaseError> {
+    let set = load(policies);
+    let reference = Reference::new(policies);
+    for asked in requests {
+        let Some(request) = asked.canonical() else {
+            continue;
+        };
+        let (headers, principal) = (asked.headers(), asked.principal());
+        let facts = Facts {
+            request: &request,
+            headers: &headers,
+            principal: principal.as_ref(),
+            client: asked.client.parse().unwrap(),
+            has_body: !asked.body.is_empty(),
+            websocket: asked.websocket,
+            now: asked.now.parse().unwrap(),
+        };
+        let got = core(&set, &facts, asked.body.as_bytes());
+        let want = reference.decide(&facts, asked.body.as_bytes());
+        let verdict = want
+            .verdict
+            .as_ref()
+            .map_or_else(|r| r.code(), |_| "permit");
+        *tally.entry(verdict).or_default() += 1;
+        prop_assert_eq!(
+            got,
+            want,
+            "{:#?}\n{}",
+            asked,
+            policies
+                .iter()
+                .enumerate()
+                .map(|(n, p)| p.yaml(n))
+                .collect::<String>()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_core_agrees_with_a_naive_reference() {
+    let pairs = env::var("PORTCULLIS_PAIRS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(PAIRS);
+    let config = Config {
+        cases: u32::try_from(pairs / REQUESTS).unwrap(),
+        failure_persistence: None,
+        max_shrink_iters: 4_096,
+        ..Config::default()
+    };
+    let tally = RefCell::new(Tally::new());
+    TestRunner::new(config)
+        .run(&generate::scenario(REQUESTS), |(policies, requests)| {
+            agree(&policies, &requests, &mut tally.borrow_mut())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    // A comparison that only ever saw denials would show little.
+    let tally = tally.into_inner();
+    println!("{tally:?}");
+    for verdict in [
+        "permit",
+        "forbidden",
+        "no_policy",
+        "no_credentials",
+        "outside_window",
+        "ambiguous_request",
+        "unsupported_body",
+        "invalid_token",
+    ] {
+        let times = tally.get(verdict).copied().unwrap_or_default();
+        assert!(times >= pairs / 1_000, "{verdict}: {times} of {pairs}");
+    }
+}
