@@ -26,6 +26,7 @@ use crate::proxy::accept::{self, bind};
 use crate::proxy::identify::Identifier;
 use crate::proxy::routes::Routes;
 use crate::proxy::worker::{Phase, Shared, Snapshot, Worker};
+use crate::reload;
 use crate::sources;
 use crate::yaml::Problem;
 use observe::Observer;
@@ -47,6 +48,10 @@ pub struct Running {
     pub(crate) source: Option<PathBuf>,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// The files of a configuration that was refused: a change of one of them may be what it needs.
+    pub(crate) refused: Mutex<Vec<PathBuf>>,
+    /// The files as they were when the first of them were read.
+    pub(crate) seen: reload::Seen,
     pub(crate) tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -86,6 +91,8 @@ impl App {
     /// # Errors
     /// What keeps it from starting; then nothing is left behind.
     pub async fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartError> {
+        // Before they are read: what changes from here on is seen.
+        let seen = reload::look(&config.files);
         let policies = sources::load(&config.policies).map_err(StartError::Policies)?;
         let metrics = Metrics::new()?;
         metrics.policy_set_loaded(policies.digest(), policies.len(), Timestamp::now());
@@ -119,6 +126,8 @@ impl App {
             workers: Vec::with_capacity(workers),
             source,
             reloading: tokio::sync::Mutex::default(),
+            refused: Mutex::default(),
+            seen,
             tasks: Mutex::default(),
         };
         let mut sockets: Vec<_> = sockets.into_iter().map(Vec::into_iter).collect();

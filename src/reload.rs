@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -81,7 +81,12 @@ impl Running {
     /// Why nothing changed. It was logged, recorded and counted.
     pub async fn apply(&self, config: Config) -> Result<(), ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
+        let files = config.files.clone();
         let result = self.replace(config).await;
+        *self.refused() = match result {
+            Ok(()) => Vec::new(),
+            Err(_) => files,
+        };
         self.told(result)
     }
 
@@ -122,6 +127,10 @@ impl Running {
         Ok(())
     }
 
+    fn refused(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Logs, records and counts a reload.
     fn told(&self, result: Result<(), ReloadError>) -> Result<(), ReloadError> {
         let problems = match &result {
@@ -158,7 +167,7 @@ impl Running {
     /// The system takes no handler.
     pub async fn watch(&self) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut known = self.look().await;
+        let mut known = self.seen.clone();
         loop {
             tokio::select! {
                 _ = hangup.recv() => {
@@ -197,7 +206,8 @@ impl Running {
     }
 
     async fn look(&self) -> Seen {
-        let files = self.shared.snapshot().config.files.clone();
+        let mut files = self.shared.snapshot().config.files.clone();
+        files.extend(self.refused().iter().cloned());
         // Files may lie on a network, and the runtime has other things to do. An error is a runtime that ends.
         tokio::task::spawn_blocking(move || look(&files))
             .await
@@ -209,18 +219,18 @@ impl Running {
 const EVERY: Duration = Duration::from_millis(500);
 
 /// What each file was when it was looked at; `None`: it could not be.
-type Seen = BTreeMap<PathBuf, Option<Look>>;
+pub(crate) type Seen = BTreeMap<PathBuf, Option<Look>>;
 
 /// What tells one state of a file from another: which file it is, its length, when its content and when its
 /// place changed.
-type Look = (u64, u64, u64, (i64, i64), (i64, i64));
+pub(crate) type Look = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// Looks at files through all links, and at the policy files that stand below folders.
-fn look(files: &[PathBuf]) -> Seen {
+pub(crate) fn look(files: &[PathBuf]) -> Seen {
     let mut seen = Seen::new();
     for file in files {
         if file.is_dir()
-            && let Ok(found) = sources::Found::under(std::slice::from_ref(file))
+            && let Ok(found) = sources::Found::listed(std::slice::from_ref(file))
         {
             seen.extend(found.policies.into_iter().map(stamped));
         }

@@ -29,11 +29,27 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks under the paths.
+    /// Looks under the paths, and into the files of folders.
     ///
     /// # Errors
     /// The paths that can't be looked at, and those that are too large a tree to be meant.
     pub fn under(paths: &[PathBuf]) -> Result<Found, Vec<Problem>> {
+        let mut found = Found::listed(paths)?;
+        // A file that was named is meant, whatever it is: reading it tells what is wrong.
+        let passed_over = found.policies.iter().filter(|path| {
+            !paths.contains(path) && text(path).is_ok_and(|text| is_configuration(&text))
+        });
+        found.passed_over = passed_over.cloned().collect();
+        let passed_over = &found.passed_over;
+        found.policies.retain(|path| !passed_over.contains(path));
+        Ok(found)
+    }
+
+    /// Looks under the paths without opening a file, so that configurations stand among the policies.
+    ///
+    /// # Errors
+    /// As [`under`](Found::under).
+    pub fn listed(paths: &[PathBuf]) -> Result<Found, Vec<Problem>> {
         let mut found = Found::default();
         let mut problems = Vec::new();
         for path in paths {
@@ -54,8 +70,6 @@ impl Found {
             let cases = path.with_file_name(CASES);
             if path.file_name() == Some(OsStr::new(CASES)) {
                 self.cases.insert(path.to_owned());
-            } else if depth > 0 && text(path).is_ok_and(|text| is_configuration(&text)) {
-                self.passed_over.insert(path.to_owned());
             } else {
                 self.policies.insert(path.to_owned());
                 if depth == 0 && cases.is_file() {

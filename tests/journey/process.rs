@@ -195,6 +195,38 @@ async fn a_hangup_reloads_and_so_does_a_changed_file() {
     assert!(program.logged("SIGHUP"));
 }
 
+/// A file that only a refused configuration names is watched, too: its correction is what was waited for.
+#[tokio::test]
+async fn a_refused_configuration_takes_effect_once_it_is_corrected() {
+    let world = World::new("").await;
+    let program = world.start().await;
+    std::fs::create_dir(world.file("more")).unwrap();
+    std::fs::write(
+        world.file("more/extra.yaml"),
+        "version: 1\npolicies: [{ id: x }]\n",
+    )
+    .unwrap();
+    let path = world.file("portcullis.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("[policy.yaml]", "[policy.yaml, more/extra.yaml]");
+    std::fs::write(&path, text).unwrap();
+    let reloads = || {
+        let records = world.records();
+        let of = |event: &&Value| event["event"] == "reload";
+        records
+            .iter()
+            .filter(of)
+            .map(|event| event["ok"] == true)
+            .collect::<Vec<_>>()
+    };
+    until("a refused reload", || reloads().first() == Some(&false)).await;
+    assert_eq!(program.get("/extra").await.status, 403);
+    let fine = "version: 1\npolicies: [{ id: x, who: any, do: GET /extra }]\n";
+    std::fs::write(world.file("more/extra.yaml"), fine).unwrap();
+    until("a reload", || reloads().last() == Some(&true)).await;
+    assert_eq!(program.get("/extra").await.status, 200);
+}
+
 #[tokio::test]
 async fn a_termination_lets_what_is_under_way_end() {
     let world = World::new("").await;
