@@ -687,6 +687,10 @@ fn bodies(
         if let Some(exactly) = &policy.exactly {
             truth = truth.and(match root {
                 None => Truth::Indeterminate,
+                Some(root) if has_variant(root, exactly) => {
+                    candidate.faults.push(Fault::JsonKeyCase);
+                    Truth::Indeterminate
+                }
                 Some(root) => (root == exactly).into(),
             });
         }
@@ -695,6 +699,18 @@ fn bodies(
         }
         candidate.body = truth;
     }
+}
+
+/// Whether a key equals one that is asked for but for case.
+fn has_variant(root: &Json, wanted: &Json) -> bool {
+    let (Json::Object(members), Json::Object(wanted)) = (root, wanted) else {
+        return false;
+    };
+    members.iter().any(|(key, _)| {
+        wanted
+            .iter()
+            .any(|(asked, _)| asked != key && asked.eq_ignore_ascii_case(key))
+    })
 }
 
 /// Whether nothing stands where no pointer admits it.
