@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::HeaderName;
 use portcullis::policy::json::Pointer;
 use portcullis::policy::matcher::pattern::Pattern;
-use portcullis::policy::matcher::{Kind, Matcher, Names, Scope};
+use portcullis::policy::matcher::{Kind, Matcher, Names, Scope, shape};
 use portcullis::policy::normalise::headers;
 use portcullis::policy::normalise::query::Query;
 use portcullis::policy::{
@@ -83,10 +83,10 @@ fn parts(template: &'static str) -> (Vec<Part>, bool) {
     let slash = template.ends_with('/');
     let inner = template.trim_matches('/');
     let parts = inner.split('/').map(|segment| {
-        let Some(inside) = segment.strip_prefix('{') else {
+        let inside = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+        let Some(inside) = inside else {
             return Part::Literal(segment.replace("%2F", "/"));
         };
-        let inside = &inside[..inside.len() - 1];
         if let Some((name, regex)) = inside.split_once(':') {
             Part::Some(name, 1, Some(Pattern::new(regex).unwrap()))
         } else if let Some((name, count)) = inside.split_once('*') {
@@ -691,7 +691,7 @@ fn bodies(
                     candidate.faults.push(Fault::JsonKeyCase);
                     Truth::Indeterminate
                 }
-                Some(root) => (root == exactly).into(),
+                Some(root) => shape::same(Value::from(root), exactly, sight),
             });
         }
         if let (Some(admitted), Some(root)) = (policy.admitted(), root) {

@@ -55,7 +55,7 @@ fn problems_of_a_policy() {
     let ok = "who: any, do: GET /a";
     let mut wrong = Vec::new();
     for (keys, want) in [
-        (format!("{ok}"), "3:5 policies[0]: the key `id` is missing"),
+        (ok.to_owned(), "3:5 policies[0]: the key `id` is missing"),
         (
             format!("id: \"a b\", {ok}"),
             "3:11 policies[0].id: an id is 1 to 128 letters, digits and `. _ - / :`",
@@ -283,7 +283,8 @@ fn many(count: usize, keys: impl Fn(usize) -> String) -> Result<PolicySet, Vec<S
 #[test]
 fn a_crowd_on_one_route_is_refused_with_advice() {
     let advice = "so each request would look at all of them; write one policy that compares with `$claims/…` instead";
-    let cases: [(fn(usize) -> String, &str); 5] = [
+    type Keys = fn(usize) -> String;
+    let cases: [(Keys, &str); 5] = [
         (
             |_| "who: any, do: GET /a".to_owned(),
             "have no condition that tells them apart",
