@@ -80,6 +80,8 @@ pub struct Listener {
 pub struct ListenerTls {
     /// What rustls serves with: certificate, key, ALPN `h2` and `http/1.1`, client verification and CRLs.
     pub server: Arc<rustls::ServerConfig>,
+    /// What client certificates are verified by, where they are asked for.
+    pub clients: Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
 }
 
 /// A route: host and path prefix to upstream.

@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
+    clippy::print_stderr,
     unreachable_pub,
     reason = "a test that can't go on should say where, and a test binary has no API"
 )]

@@ -27,6 +27,7 @@ pub(super) fn listener(at: &At<'_>, cx: &mut Loader<'_>) -> Option<ListenerTls> 
     let reader = Reader::open(at, &LISTENER_TLS, cx)?;
     let clients = reader.written("clients");
     let verifier = clients.as_ref().map(|at| client_verifier(at, cx));
+    let verifies = verifier.clone().flatten();
     let certified = certified(reader.value("certificate"), reader.value("key"), cx)?;
     let builder = ServerConfig::builder_with_provider(cx.crypto.clone())
         .with_safe_default_protocol_versions()
@@ -46,6 +47,7 @@ pub(super) fn listener(at: &At<'_>, cx: &mut Loader<'_>) -> Option<ListenerTls> 
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Some(ListenerTls {
         server: Arc::new(server),
+        clients: verifies,
     })
 }
 

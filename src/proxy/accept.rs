@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus::IntGauge;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -47,7 +48,38 @@ pub struct Connection {
     pub certificate: Option<PeerCertificate>,
     /// What goes on on it.
     pub pulse: Arc<Pulse>,
-    _slot: Slot,
+    listener: usize,
+    /// The certificate as it came, with those above it.
+    chain: Vec<CertificateDer<'static>>,
+    /// The generation of the snapshot under which the certificate was last verified.
+    vouched: AtomicU64,
+    slot: Slot,
+}
+
+impl Connection {
+    /// Whether the client certificate would be accepted under this snapshot, which may be newer than the handshake:
+    /// an authority taken out, or a certificate on a new revocation list, ends open connections' rights as well.
+    pub fn vouched(&self, snapshot: &Snapshot) -> bool {
+        if self.certificate.is_none() || self.vouched.load(Ordering::Relaxed) == snapshot.generation
+        {
+            return true;
+        }
+        let listener = snapshot.config.listeners.get(self.listener);
+        let verifier = listener.and_then(|listener| listener.tls.as_ref()?.clients.as_ref());
+        let (Some(verifier), Some((own, above))) = (verifier, self.chain.split_first()) else {
+            return false;
+        };
+        let verified = verifier.verify_client_cert(own, above, UnixTime::now());
+        if verified.is_ok() {
+            self.vouched.store(snapshot.generation, Ordering::Relaxed);
+        }
+        verified.is_ok()
+    }
+
+    /// The same under the snapshot in force.
+    pub fn vouched_now(&self) -> bool {
+        self.certificate.is_none() || self.vouched(&self.slot.shared.snapshot())
+    }
 }
 
 /// Accepts on one socket until the process drains. `alive` is held by every connection, so that its last drop
@@ -148,7 +180,10 @@ async fn connection(
         server_name: None,
         certificate: None,
         pulse: Arc::default(),
-        _slot: slot,
+        listener,
+        chain: Vec::new(),
+        vouched: AtomicU64::new(snapshot.generation),
+        slot,
     };
     let in_time = snapshot.config.timeouts.header;
     let Some(tls) = tls else {
@@ -171,7 +206,10 @@ async fn connection(
         .map(|name| name.trim_end_matches('.').to_ascii_lowercase().into());
     if let Some(chain) = session.peer_certificates() {
         match PeerCertificate::read(chain) {
-            Ok(certificate) => connection.certificate = Some(certificate),
+            Ok(certificate) => {
+                connection.certificate = Some(certificate);
+                connection.chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+            }
             Err(_) => return refused(&worker, Early::Handshake, Some("certificate")),
         }
     }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::accept::Connection;
 use super::answer::Answer;
-use super::identify::Identified;
+use super::identify::{self, Identified, IdentityError};
 use super::inspect::{Inspected, Whole, inspect};
 use super::judged::{Content, Judged};
 use super::outcome::Outcome;
@@ -135,6 +135,10 @@ impl Exchange {
 
     /// Who asks. With that, all is known that the request is judged by, but for its body.
     pub async fn identify(&mut self) -> Result<Arc<Judged>, Refusal> {
+        if !self.connection.vouched(&self.live.snapshot) {
+            let error = IdentityError::from(identify::Refusal::CertificateUntrusted);
+            return Err(Refusal::detailed(error.reason(), error.code()));
+        }
         let judged = self.judged.as_mut().ok_or_else(lost)?;
         let identifier = &self.live.snapshot.identifier;
         let certificate = self.connection.certificate.as_ref();

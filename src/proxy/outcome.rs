@@ -142,8 +142,10 @@ impl Exchange {
         let depth = self.live.snapshot.config.limits.json_depth;
         let held = judged.clone();
         let kept = content.clone();
-        let holds =
-            Box::new(move |policies: &PolicySet, now| held.holds(policies, &kept, depth, now));
+        let connection = self.connection.clone();
+        let holds = Box::new(move |policies: &PolicySet, now| {
+            connection.vouched_now() && held.holds(policies, &kept, depth, now)
+        });
         let ticket = self.worker.streams.register(holds);
         // Whoever changes policies asks the registered ones after the change: so this look comes after registering.
         if self.worker.shared.generation() == self.live.snapshot.generation {
@@ -151,7 +153,8 @@ impl Exchange {
         }
         let newest = self.worker.shared.snapshot();
         let now = Timestamp::now();
-        let holds = judged.holds(&newest.policies, &content, depth, now);
+        let holds = self.connection.vouched(&newest)
+            && judged.holds(&newest.policies, &content, depth, now);
         holds.then_some(ticket)
     }
 }

@@ -20,6 +20,7 @@ mod harness;
 mod lifecycle;
 mod pki;
 mod process;
+mod raw;
 mod records;
 mod streams;
 mod tls;

@@ -12,7 +12,14 @@ async fn each_request_has_one_decision_and_each_permit_one_outcome() {
     let mut gateway = Gateway::start().await;
     // Path, and the reason that the record gives; none: permitted.
     let expired = token_until("agent/7", -4000);
-    let cases: Vec<(Method, &str, &str, Option<String>, Option<&str>)> = vec![
+    type Call = (
+        Method,
+        &'static str,
+        &'static str,
+        Option<String>,
+        Option<&'static str>,
+    );
+    let cases: Vec<Call> = vec![
         (Method::GET, "/items/1", "", Some(token("agent/7")), None),
         (Method::GET, "/open", "", None, None),
         (

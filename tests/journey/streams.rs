@@ -86,7 +86,7 @@ async fn an_event_arrives_before_the_next_is_sent() {
         let upstream = Scripted::start().await;
         let setup = Setup {
             policies: STREAMS,
-            addresses: &[upstream.address.clone()],
+            addresses: std::slice::from_ref(&upstream.address),
             ..Setup::default()
         };
         let mut gateway = setup.start().await;
@@ -136,7 +136,7 @@ async fn events_end_with_the_policy_that_permits_them() {
     let upstream = Scripted::start().await;
     let setup = Setup {
         policies: STREAMS,
-        addresses: &[upstream.address.clone()],
+        addresses: std::slice::from_ref(&upstream.address),
         ..Setup::default()
     };
     let mut gateway = setup.start().await;
@@ -166,7 +166,7 @@ async fn an_upload_reaches_the_upstream_while_it_is_sent() {
     let mut upstream = Scripted::start().await;
     let setup = Setup {
         policies: STREAMS,
-        addresses: &[upstream.address.clone()],
+        addresses: std::slice::from_ref(&upstream.address),
         ..Setup::default()
     };
     let mut gateway = setup.start().await;

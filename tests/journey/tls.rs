@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::harness::{
-    Answer, Gateway, POLICIES, Setup, bare, exchange, of_kind, request, token_with,
+    Answer, Gateway, POLICIES, Setup, bare, exchange, of_kind, request, token_with, until,
 };
 use crate::pki::{Authority, Issued};
 
@@ -136,7 +136,7 @@ policies:
   - { id: workload, who: { workload: "spiffe://corp/agent/7" }, do: "GET /workload" }
   - { id: dns, who: { cert/dns: { some: agent.corp.example } }, do: "GET /dns" }
   - { id: email, who: { cert/email: { some: agent@corp.example } }, do: "GET /email" }
-  - { id: print, who: { cert/fingerprint: FINGERPRINT }, do: "GET /print" }
+  - { id: print, who: { cert/fingerprint: "FINGERPRINT" }, do: "GET /print" }
   - { id: token, who: { agent: { glob: "agent/*" } }, do: "GET /token" }
   - { id: open, who: anonymous, do: "GET /open" }
 "#;
@@ -308,12 +308,68 @@ async fn a_new_certificate_is_for_new_connections() {
 
 #[tokio::test]
 async fn who_is_revoked_by_a_reload_stays_out() {
-    let door = Door::open(REQUIRED, BY_CERTIFICATE).await;
+    let mut door = Door::open(REQUIRED, BY_CERTIFICATE).await;
     let own = door.clients.issue(&["uri:spiffe://corp/agent/7"], 7, 2090);
     let asked = || bare(Method::GET, "/spiffe", "");
-    assert_eq!(door.call(Some(&own), asked()).await.unwrap().status, 200);
+    let other = door.clients.issue(&["uri:spiffe://corp/agent/8"], 8, 2090);
+    let mut open = Vec::new();
+    for certificate in [&own, &other] {
+        let config = door.server.client(Some(certificate), &["http/1.1"]);
+        let stream = door.connect(config, HOST).await;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let answer = Answer::read(sender.send_request(asked()).await.unwrap()).await;
+        assert_eq!(answer.status, 200);
+        open.push(sender);
+    }
     let list = door.clients.crl(&[666, 7]);
     std::fs::write(door.gateway.file("clients.crl"), list).unwrap();
     door.gateway.running().reload().await.unwrap();
     assert!(door.call(Some(&own), asked()).await.is_none());
+    assert!(door.call(Some(&other), asked()).await.is_some());
+    // On connections that were open before, too; those of others go on.
+    for (sender, status) in open.iter_mut().zip([401, 200]) {
+        sender.ready().await.unwrap();
+        let answer = Answer::read(sender.send_request(asked()).await.unwrap()).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        let untrusted = answer.text().contains("certificate_untrusted");
+        assert_eq!(untrusted, status == 401, "{}", answer.text());
+    }
+    let records = door.gateway.stop().await;
+    let denied = of_kind(&records, "decision")
+        .into_iter()
+        .find(|d| d["decision"] == "deny");
+    assert_eq!(denied.unwrap()["reason"], "invalid_token");
+}
+
+#[tokio::test]
+async fn a_request_under_way_ends_with_its_certificate() {
+    let policies = "version: 1\npolicies: [{ id: slow, who: { cert/spiffe_id: { present: true } }, do: GET /slow }]\n";
+    let mut door = Door::open(REQUIRED, policies).await;
+    let own = door.clients.issue(&["uri:spiffe://corp/agent/7"], 7, 2090);
+    let other = door.clients.issue(&["uri:spiffe://corp/agent/8"], 8, 2090);
+    let asked = || bare(Method::GET, "/slow", "");
+    let revoke = async {
+        until("both wait", || door.gateway.upstream.count() == 2).await;
+        let list = door.clients.crl(&[666, 7]);
+        std::fs::write(door.gateway.file("clients.crl"), list).unwrap();
+        door.gateway.running().reload().await.unwrap();
+        door.gateway.upstream.release.notify_waiters();
+    };
+    let (first, second, ()) = tokio::join!(
+        door.call(Some(&own), asked()),
+        door.call(Some(&other), asked()),
+        revoke,
+    );
+    assert_eq!(first.unwrap().reason(), (403, "revoked".into()));
+    assert_eq!(second.unwrap().status, 200);
+    let records = door.gateway.stop().await;
+    let mut ends: Vec<_> = of_kind(&records, "outcome")
+        .iter()
+        .map(|o| o["end"].clone())
+        .collect();
+    ends.sort_by_key(ToString::to_string);
+    assert_eq!(ends, ["complete", "cut"]);
 }

@@ -291,7 +291,8 @@ async fn a_changed_configuration_keeps_the_keys_of_what_stays() {
         change(&mut provider);
         issuing.identifier.renewed(&identity(vec![provider]))
     };
-    let cases: [(&str, &dyn Fn(&mut Provider), _); 5] = [
+    type Change<'c> = &'c dyn Fn(&mut Provider);
+    let cases: [(&str, Change<'_>, _); 5] = [
         ("agents", &|p| p.agents.push("other/*".into()), "ok"),
         (
             "agents",
