@@ -297,7 +297,10 @@ impl<'a> At<'a> {
         }
         self.problem(
             problems,
-            format!("expected a whole number from {least} to {most}"),
+            match least == most {
+                true => format!("expected {least}"),
+                false => format!("expected a whole number from {least} to {most}"),
+            },
         );
         None
     }

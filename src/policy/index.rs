@@ -126,6 +126,9 @@ impl Index {
         if problems.is_empty() {
             Ok(index)
         } else {
+            // A policy stands at as many leaves as it has methods.
+            problems.sort();
+            problems.dedup();
             Err(problems)
         }
     }

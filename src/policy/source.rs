@@ -374,7 +374,7 @@ impl<'p> Reader<'p> {
                 Err(error) => item.problem(self.problems, error),
             }
         }
-        if operations.is_empty() {
+        if at.one_or_many().is_empty() {
             at.problem(self.problems, "a policy speaks of at least one operation");
         }
         if operations.len() > MAX_OPERATIONS {
@@ -535,7 +535,7 @@ impl<'p> Reader<'p> {
         let from = map.optional("from").and_then(|at| self.moment(&at));
         let until = map.optional("until").and_then(|at| self.moment(&at));
         let max = map.optional("max").and_then(|at| self.duration(&at));
-        if max.is_some() && until.is_none() {
+        if max.is_some() && map.optional("until").is_none() {
             at.problem(
                 self.problems,
                 "`max` bounds the time up to `until`, which is missing",
@@ -559,7 +559,8 @@ impl<'p> Reader<'p> {
                 }
             }
         }
-        if from.is_none() && until.is_none() && weekly.is_empty() {
+        let says = |key: &&str| map.optional(key).is_some();
+        if !["from", "until", "weekly"].iter().any(says) {
             at.problem(self.problems, "a window says `from`, `until` or `weekly`");
         }
         Some(Window {

@@ -109,9 +109,25 @@ pub fn timestamp(value: Value<'_>) -> Option<Timestamp> {
     }
 }
 
-/// RFC 3339 with an offset; a bare local time has no one meaning and is none.
+/// RFC 3339 with an offset; a bare local time has no one meaning and is none. Nor is what ISO 8601 has besides,
+/// such as `20261121T09Z` or a zone in brackets.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-    text.parse::<Timestamp>().ok()
+    let digits = |part: &str, shape: &str| {
+        part.len() == shape.len()
+            && part.bytes().zip(shape.bytes()).all(|(b, s)| match s {
+                b'0' => b.is_ascii_digit(),
+                b't' => matches!(b, b'T' | b't'),
+                b'+' => matches!(b, b'+' | b'-'),
+                _ => b == s,
+            })
+    };
+    let (moment, rest) = text.split_at_checked("0000-00-00t00:00:00".len())?;
+    let offset = rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let fraction = rest.strip_suffix(offset)?;
+    let fits = digits(moment, "0000-00-00t00:00:00")
+        && (matches!(offset, "Z" | "z") || digits(offset, "+00:00"))
+        && (fraction.is_empty() || fraction.rfind('.') == Some(0) && fraction.len() > 1);
+    fits.then(|| text.parse().ok()).flatten()
 }
 
 /// NumericDate: seconds since 1970, with or without a fraction.
@@ -311,6 +327,44 @@ mod tests {
             "Mon 08:00-18:00 Mars/Olympus",
         ] {
             assert!(Weekly::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let cases = [
+            ("2026-03-02T09:00:00Z", Some(1_772_442_000)),
+            ("2026-03-02t09:00:00.5z", Some(1_772_442_000)),
+            ("2026-03-02T10:00:00+01:00", Some(1_772_442_000)),
+            ("2026-03-02T09:00:00", None),
+            ("2026-03-02T09:00:00.Z", None),
+            ("2026-03-02T09:00:00.1.2Z", None),
+            ("2026-03-02 09:00:00Z", None),
+            ("2026-03-02T09:00Z", None),
+            ("20260302T090000Z", None),
+            ("2026-03-02T09:00:00Z[UTC]", None),
+            ("2026-03-02T10:00:00+01:00[Europe/Berlin]", None),
+            ("2026-03-02T10:00:00+01", None),
+            ("2026-02-30T09:00:00Z", None),
+            ("+002026-03-02T09:00:00Z", None),
+            ("", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(
+                parse_rfc3339(text).map(Timestamp::as_second),
+                want,
+                "{text}"
+            );
+        }
+        for (text, want) in [
+            ("1772442000", Some(1_772_442_000)),
+            ("1772442000.999", Some(1_772_442_000)),
+            ("-1", Some(-1)),
+            ("1e9", None),
+            ("99999999999999999999", None),
+            ("1.0000000001", None),
+        ] {
+            assert_eq!(numeric_date(text).map(Timestamp::as_second), want, "{text}");
         }
     }
 

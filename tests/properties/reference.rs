@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::HeaderName;
 use portcullis::policy::json::Pointer;
 use portcullis::policy::matcher::pattern::Pattern;
-use portcullis::policy::matcher::{Kind, Matcher, Names, Scope};
+use portcullis::policy::matcher::{Kind, Matcher, Names, Scope, shape};
 use portcullis::policy::normalise::headers;
 use portcullis::policy::normalise::query::Query;
 use portcullis::policy::{
@@ -83,10 +83,10 @@ fn parts(template: &'static str) -> (Vec<Part>, bool) {
     let slash = template.ends_with('/');
     let inner = template.trim_matches('/');
     let parts = inner.split('/').map(|segment| {
-        let Some(inside) = segment.strip_prefix('{') else {
+        let inside = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+        let Some(inside) = inside else {
             return Part::Literal(segment.replace("%2F", "/"));
         };
-        let inside = &inside[..inside.len() - 1];
         if let Some((name, regex)) = inside.split_once(':') {
             Part::Some(name, 1, Some(Pattern::new(regex).unwrap()))
         } else if let Some((name, count)) = inside.split_once('*') {
@@ -687,7 +687,11 @@ fn bodies(
         if let Some(exactly) = &policy.exactly {
             truth = truth.and(match root {
                 None => Truth::Indeterminate,
-                Some(root) => (root == exactly).into(),
+                Some(root) if has_variant(root, exactly) => {
+                    candidate.faults.push(Fault::JsonKeyCase);
+                    Truth::Indeterminate
+                }
+                Some(root) => shape::same(Value::from(root), exactly, sight),
             });
         }
         if let (Some(admitted), Some(root)) = (policy.admitted(), root) {
@@ -695,6 +699,18 @@ fn bodies(
         }
         candidate.body = truth;
     }
+}
+
+/// Whether a key equals one that is asked for but for case.
+fn has_variant(root: &Json, wanted: &Json) -> bool {
+    let (Json::Object(members), Json::Object(wanted)) = (root, wanted) else {
+        return false;
+    };
+    members.iter().any(|(key, _)| {
+        wanted
+            .iter()
+            .any(|(asked, _)| asked != key && asked.eq_ignore_ascii_case(key))
+    })
 }
 
 /// Whether nothing stands where no pointer admits it.

@@ -785,6 +785,35 @@ fn obligations_of_all_holding_permits_unite_and_may_not_disagree() {
 }
 
 #[test]
+fn an_obligation_may_take_its_value_from_the_judged_body() {
+    let policies = "
+  - { id: a, who: any, do: POST /a, body: { only: [/b] }, then: { set_headers: { x-a: $body/a } } }
+";
+    check(
+        policies,
+        &[
+            ("ann", "method: POST, path: /a, body: { a: x }", "permit a"),
+            (
+                "ann",
+                "method: POST, path: /a, body: { a: 1, b: 2 }",
+                "permit a",
+            ),
+            (
+                "ann",
+                "method: POST, path: /a, body: { a: [] }",
+                "deny obligation_failed",
+            ),
+            (
+                "ann",
+                "method: POST, path: /a, body: { b: 2 }",
+                "deny obligation_failed",
+            ),
+            ("ann", "method: POST, path: /a", "deny obligation_failed"),
+        ],
+    );
+}
+
+#[test]
 fn the_first_id_of_the_holding_permits_is_chosen_with_its_headers() {
     let policies = "
   - { id: z, who: any, do: GET /a, headers: { only: [x-z] } }

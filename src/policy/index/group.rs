@@ -203,7 +203,7 @@ impl Group {
         for (_, equal) in &self.equal {
             long(
                 &equal.otherwise,
-                "are forbids on the same fact, which all apply where it is missing,",
+                "are forbids on the same fact, which all apply where it is missing",
             )?;
             for posting in equal.texts.values().chain(equal.numbers.values()) {
                 long(posting, "ask for the same value")?;

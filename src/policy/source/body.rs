@@ -61,8 +61,10 @@ impl Reader<'_> {
         let mut content_types = Vec::new();
         let mut only: Option<Vec<Pointer>> = None;
         let mut exactly = None;
+        let mut says = false;
         let mut fields: Vec<(Pointer, u32)> = Vec::new();
         for (key, value) in at.entries(self.problems)? {
+            says = true;
             match key.text.as_str() {
                 "content_type" => content_types = self.content_types(&value),
                 "only" => only = Some(self.pointers(&value)),
@@ -92,7 +94,7 @@ impl Reader<'_> {
         fields.sort();
         fields.dedup();
         let reads = !fields.is_empty() || only.is_some();
-        if !reads && content_types.is_empty() {
+        if !says {
             at.problem(
                 self.problems,
                 "an empty `body` judges nothing; write `none` or `any`, or name fields",
@@ -126,7 +128,11 @@ impl Reader<'_> {
 
     fn content_types(&mut self, at: &At<'_>) -> Vec<Box<str>> {
         let mut types = Vec::new();
-        for item in at.one_or_many() {
+        let items = at.one_or_many();
+        if items.is_empty() {
+            at.problem(self.problems, "the list is empty; name at least one");
+        }
+        for item in items {
             let Some(text) = item.text(self.problems) else {
                 continue;
             };

@@ -72,7 +72,7 @@ cases:
         .map(ToString::to_string)
         .collect();
     let expected = [
-        "c.yaml:1:10 version: expected a whole number from 1 to 1",
+        "c.yaml:1:10 version: expected 1",
         "c.yaml:2:36 principals.support.usr: unknown key `usr`; did you mean `user`?",
         "c.yaml:4:20 cases[0].as: no principal `suport`; did you mean `support`?",
         "c.yaml:4:37 cases[0].request: the path has a query already; write it in one place",
