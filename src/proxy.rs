@@ -61,10 +61,14 @@ async fn journey(exchange: &mut Exchange) -> Result<Response<Answer>, Refusal> {
     let live = exchange.live();
     exchange.normalise()?;
     let judged = exchange.identify().await?;
-    let candidates = exchange.consider(&live, &judged)?;
+    let mut candidates = exchange.consider(&live, &judged)?;
     let wanted = candidates.body_plan().wants()
         || (candidates.shadow_plan().wants() && judged.shadow_may_read());
     let content = exchange.inspect(wanted, &judged).await?;
+    if wanted {
+        // A client takes its time over a body, and a right may end within it.
+        candidates = exchange.consider(&live, &judged)?;
+    }
     let permit = exchange.decide(candidates, &content)?;
     let outcome = exchange.record(&permit).await?;
     exchange.forward(permit, judged, content, outcome).await

@@ -157,7 +157,7 @@ impl Exchange {
         Ok(judged)
     }
 
-    /// The candidates that are left.
+    /// The candidates that are left at this moment.
     pub fn consider<'c>(
         &mut self,
         live: &'c Live,
@@ -170,8 +170,10 @@ impl Exchange {
                 None => Reason::NoCredentials,
             }));
         }
+        self.at = Timestamp::now();
         let candidates = live.snapshot.policies.consider(&judged.facts(self.at));
-        self.stages.r#match = self.lap();
+        let lap = self.lap();
+        self.stages.r#match += lap;
         Ok(candidates)
     }
 

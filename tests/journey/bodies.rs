@@ -3,8 +3,12 @@
 use std::io::Write;
 
 use http::Method;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::harness::{Gateway, POLICIES, of_kind, request};
+use crate::harness::{Gateway, POLICIES, of_kind, request, token_with, until};
 
 #[tokio::test]
 async fn a_judged_body_goes_byte_for_byte() {
@@ -87,4 +91,48 @@ async fn a_large_body_that_nobody_judges_is_streamed() {
         .await;
     assert_eq!(answer.status, 200);
     assert_eq!(gateway.upstream.only().body, body);
+}
+
+#[tokio::test]
+async fn a_right_that_ends_while_a_body_comes_in_forwards_nothing() {
+    const POLICY: &str = "version: 1
+policies:
+  - id: items.while
+    who: { agent: { glob: \"agent/*\" } }
+    do: POST /items
+    body: { /name: ok }
+    when: { until: $claims/until }
+";
+    let mut gateway = Gateway::with(POLICY, "").await;
+    let cases = [
+        (1, 600, "outside_window"),
+        // Half a minute of leeway, of which a second or two are left.
+        (600, -29, "invalid_token"),
+    ];
+    for (window, expires, reason) in cases {
+        let now = Timestamp::now().as_second();
+        let token = token_with("agent/7", expires, json!({ "until": now + window }));
+        let mut client = TcpStream::connect(gateway.running().addresses[0])
+            .await
+            .unwrap();
+        let head = format!(
+            "POST /items HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nauthorization: Bearer {token}\r\ncontent-length: 13\r\nconnection: close\r\n\r\n{{\"name\":"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        until("the right ended", || Timestamp::now().as_second() > now + 2).await;
+        client.write_all(b"\"ok\"}").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.contains(&format!("\"reason\":\"{reason}\"")),
+            "{answer}"
+        );
+    }
+    assert_eq!(gateway.upstream.count(), 0);
+    let records = gateway.stop().await;
+    assert!(
+        of_kind(&records, "decision")
+            .iter()
+            .all(|d| d["decision"] == "deny")
+    );
 }
