@@ -271,10 +271,11 @@ impl<'c> Candidate<'c> {
             _ if context.fits(judged).is_err() => {
                 Sight::Fault(context.fits(judged).err().unwrap_or(Fault::ContentType))
             }
+            // What others can't read of it is nothing to who reads nothing.
+            _ if !judged.reads => Sight::Fitting,
             Body::Fault(fault) => Sight::Fault(fault),
             Body::Fields(fields) => Sight::Fields(fields),
-            Body::Unread if judged.reads => Sight::NotYet,
-            Body::Unread => Sight::Fitting,
+            Body::Unread => Sight::NotYet,
         };
         self.body = match sight {
             Sight::Fitting => Truth::True,

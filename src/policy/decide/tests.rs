@@ -532,6 +532,8 @@ fn a_body_that_cannot_be_read_is_nothing_to_a_permit_that_does_not_read_it() {
   - { id: judged, who: any, do: POST /a, body: { /a: 1 } }
   - { id: any-b, who: any, do: POST /b, body: any }
   - { id: no, effect: forbid, do: POST /b, body: { /a: 1 } }
+  - { id: typed, who: any, do: POST /c, body: { content_type: application/json } }
+  - { id: read, who: any, do: POST /c, body: { /a: 1 } }
 ";
     check(
         policies,
@@ -560,6 +562,11 @@ fn a_body_that_cannot_be_read_is_nothing_to_a_permit_that_does_not_read_it() {
                 "ann",
                 "method: POST, path: /b, body: { a: 2 }",
                 "permit any-b",
+            ),
+            (
+                "ann",
+                "method: POST, path: /c, raw_body: \"{\"",
+                "permit typed",
             ),
             // where nothing came it can't be told
             (
