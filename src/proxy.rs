@@ -67,6 +67,7 @@ async fn journey(exchange: &mut Exchange) -> Result<Response<Answer>, Refusal> {
     let content = exchange.inspect(wanted, &judged).await?;
     if wanted {
         // A client takes its time over a body, and a right may end within it.
+        exchange.identify_again().await?;
         candidates = exchange.consider(&live, &judged)?;
     }
     let permit = exchange.decide(candidates, &content)?;

@@ -260,37 +260,27 @@ pub(super) mod hex {
     }
 }
 
-/// Closed lists of the policy core, by their codes.
-macro_rules! codes {
-    ($($name:ident: $type:ty = $parse:expr, $expected:literal;)*) => { $(
-        #[doc = concat!("An optional code: ", $expected, ".")]
-        pub(super) mod $name {
-            use super::*;
+/// An optional reason of a denial, by its code.
+pub(super) mod reason {
+    use super::*;
+    use crate::policy::Reason;
 
-            pub(crate) fn serialize<S: Serializer>(
-                code: &Option<$type>,
-                to: S,
-            ) -> Result<S::Ok, S::Error> {
-                match code {
-                    Some(code) => to.serialize_str(code.code()),
-                    None => to.serialize_none(),
-                }
-            }
-
-            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-                from: D,
-            ) -> Result<Option<$type>, D::Error> {
-                from.deserialize_str(Text($parse, $expected)).map(Some)
-            }
+    pub(crate) fn serialize<S: Serializer>(
+        reason: &Option<Reason>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match reason {
+            Some(reason) => to.serialize_str(reason.code()),
+            None => to.serialize_none(),
         }
-    )* };
-}
+    }
 
-codes! {
-    reason: crate::policy::Reason = crate::policy::Reason::from_code, "a reason of a denial";
-    fault: crate::policy::Fault = |code| {
-        crate::policy::Fault::ALL.iter().copied().find(|fault| fault.code() == code)
-    }, "a detail code";
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Reason>, D::Error> {
+        from.deserialize_str(Text(Reason::from_code, "a reason of a denial"))
+            .map(Some)
+    }
 }
 
 #[cfg(test)]

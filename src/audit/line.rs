@@ -40,7 +40,7 @@ pub(super) fn decision(to: &mut Vec<u8>, decision: &Decision<'_>) -> serde_json:
         },
     );
     field(to, b",\"reason\":", reason.map(|reason| reason.code()))?;
-    field(to, b",\"detail\":", detail.map(|fault| fault.code()))?;
+    field(to, b",\"detail\":", detail.as_deref())?;
     list(to, b",\"policies\":", policies.0.iter().map(|id| &**id))?;
     if !shadow.0.is_empty() {
         raw(to, b",\"shadow\":");

@@ -111,7 +111,7 @@ impl Line {
             self.text(&names.join("&"));
         }
         self.field("reason", decision.reason.map(|reason| reason.code()));
-        self.field("detail", decision.detail.map(|fault| fault.code()));
+        self.field("detail", decision.detail.as_deref());
         for id in decision.policies.0.iter() {
             self.field("policy", Some(id));
         }

@@ -20,7 +20,7 @@ mod parts;
 
 pub use self::parts::{Ids, QueryNames, Shadows};
 use super::encode;
-use crate::policy::{self, Fault, Reason};
+use crate::policy::{self, Reason};
 
 /// The schema's version: the `v` of every record.
 pub const VERSION: u32 = 1;
@@ -54,13 +54,9 @@ pub struct Decision<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub reason: Option<Reason>,
-    /// What of it was ambiguous or unreadable.
-    #[serde(
-        with = "encode::fault",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub detail: Option<Fault>,
+    /// What of it was ambiguous or unreadable, or what is wrong with the credential: a code of a closed list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Cow<'a, str>>,
     /// On a permit the policy that was chosen; on a denial the forbids that apply.
     #[serde(default, skip_serializing_if = "Ids::is_empty")]
     pub policies: Ids<'a>,

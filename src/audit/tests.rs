@@ -10,7 +10,7 @@ use super::read::{Record, describe};
 use super::record::{Decision, QueryNames, Request, Stages, Verdict};
 use super::*;
 use crate::config::{AuditTarget, Durability};
-use crate::policy::{self, Fault, Json, Reason};
+use crate::policy::{self, Json, Reason};
 
 mod disk;
 mod schema;

@@ -32,7 +32,7 @@ use crate::audit::record::{self, Early, Stages};
 use crate::config::Route;
 use crate::metrics::{self, RouteMetrics};
 use crate::policy::normalise;
-use crate::policy::{Canonical, Considered, Fault, Permit, Reason, Shadow, Verdict};
+use crate::policy::{Canonical, Considered, Fault, Permit, Principal, Reason, Shadow, Verdict};
 
 /// A request under way.
 pub struct Exchange {
@@ -135,26 +135,37 @@ impl Exchange {
 
     /// Who asks. With that, all is known that the request is judged by, but for its body.
     pub async fn identify(&mut self) -> Result<Arc<Judged>, Refusal> {
-        if !self.connection.vouched(&self.live.snapshot) {
-            let error = IdentityError::from(identify::Refusal::CertificateUntrusted);
-            return Err(Refusal::detailed(error.reason(), error.code()));
-        }
-        let judged = self.judged.as_mut().ok_or_else(lost)?;
-        let identifier = &self.live.snapshot.identifier;
-        let certificate = self.connection.certificate.as_ref();
-        let found = identifier
-            .identify(&self.live.tokens, &judged.headers, certificate, self.at)
-            .await;
-        let principal = match found {
-            Ok(found) => found.map(|Identified { principal, .. }| principal),
-            Err(error) => return Err(Refusal::detailed(error.reason(), error.code())),
-        };
+        let live = self.live();
+        let principal = self.credential(&live).await?;
         self.identified = principal.is_some();
+        let judged = self.judged.as_mut().ok_or_else(lost)?;
         // Nobody else has it yet, so nothing is copied.
         Arc::make_mut(judged).principal = principal;
         let judged = judged.clone();
         self.stages.identify = self.lap();
         Ok(judged)
+    }
+
+    /// Whether the credential still counts, by what is in force now: a client takes its time over a body, and a key, a
+    /// certificate or a token may end within it.
+    pub async fn identify_again(&mut self) -> Result<(), Refusal> {
+        let newest = self.worker.live();
+        self.credential(&newest).await.map(drop)
+    }
+
+    async fn credential(&mut self, live: &Live) -> Result<Option<Arc<Principal>>, Refusal> {
+        let refused = |error: IdentityError| Refusal::detailed(error.reason(), error.code());
+        if !self.connection.vouched(&live.snapshot) {
+            return Err(refused(identify::Refusal::CertificateUntrusted.into()));
+        }
+        let judged = self.judged.as_ref().ok_or_else(lost)?;
+        let identifier = &live.snapshot.identifier;
+        let certificate = self.connection.certificate.as_ref();
+        let found = identifier
+            .identify(&live.tokens, &judged.headers, certificate, Timestamp::now())
+            .await;
+        let found = found.map_err(refused)?;
+        Ok(found.map(|Identified { principal, .. }| principal))
     }
 
     /// The candidates that are left at this moment.
@@ -278,7 +289,7 @@ impl Exchange {
         }
         let mut decision = self.decision(record::Verdict::Deny);
         decision.reason = Some(refusal.reason);
-        decision.detail = refusal.fault();
+        decision.detail = refusal.detail.map(Cow::Borrowed);
         decision.policies = (&*refusal.policies).into();
         decision.request.fields = Cow::Borrowed(&refusal.fields);
         match audit.decided(&decision).await {

@@ -59,6 +59,13 @@ pub async fn forward(
     upstream: &Arc<Upstream>,
 ) -> Result<Sent, UpstreamError> {
     let deadline = Deadline::first(permit.until(), outbound.route.request_timeout);
+    // A timeout looks at its future first, and would let a byte out.
+    if let Some(over) = deadline.filter(Deadline::passed) {
+        return Err(match over.end() {
+            End::Cut => UpstreamError::Expired,
+            _ => UpstreamError::Timeout,
+        });
+    }
     let websocket = outbound.websocket;
     let request = request(&permit, outbound, upstream)?;
     let sending = upstream.send(request);

@@ -46,7 +46,7 @@ pub struct Whole {
     pub decoded: bool,
     /// SHA-256 of the bytes; `None` where there are none.
     pub digest: Option<[u8; 32]>,
-    _room: Arc<OwnedSemaphorePermit>,
+    _room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// Room for judged bodies, shared by the requests of a worker.
@@ -69,15 +69,30 @@ impl Room {
         }
     }
 
-    /// Takes room for a body of at most so many bytes, waiting until the deadline.
-    async fn take(&self, bytes: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, Refusal> {
+    /// Makes what is held room for so many bytes, waiting until the deadline. Room is taken as bytes come, so that a
+    /// head that announces much holds nothing.
+    async fn grow(
+        &self,
+        held: &mut Option<OwnedSemaphorePermit>,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         // A body larger than all the room there is waits for all of it.
         let wanted = blocks(bytes).min(self.total);
-        let taken = self.blocks.clone().acquire_many_owned(wanted);
-        match timeout_at(deadline, taken).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(Refusal::detailed(Reason::Unavailable, "judged_bodies")),
+        let more = wanted.saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
+        if more == 0 {
+            return Ok(());
         }
+        let taken = self.blocks.clone().acquire_many_owned(more);
+        let Ok(Ok(taken)) = timeout_at(deadline, taken).await else {
+            return Err(Refusal::detailed(Reason::Unavailable, "judged_bodies"));
+        };
+        match held {
+            Some(held) => held.merge(taken),
+            None => *held = Some(taken),
+        }
+        Ok(())
     }
 }
 
@@ -116,35 +131,32 @@ where
     if announced.is_some_and(|length| length > limits.judged_body as u64) {
         return Ok(Inspected::Unreadable(Fault::BodyTooLarge, body));
     }
-    let length = announced
-        .and_then(|length| usize::try_from(length).ok())
-        .unwrap_or(limits.judged_body);
     let deadline = Instant::now() + bounded(timeouts.body);
-    let most = if gzip {
-        length.saturating_add(limits.judged_body)
-    } else {
-        length
-    };
-    let mut held = room.take(most, deadline).await?;
-    let mut bytes = match timeout_at(deadline, collect(body, limits.judged_body)).await {
+    let mut held = None;
+    let collected = collect(body, limits.judged_body, room, &mut held, deadline);
+    let mut bytes = match timeout_at(deadline, collected).await {
         Ok(read) => read?,
         Err(_) => return Err(Refusal::from(Fault::BodyIncomplete)),
     };
     let decoded = gzip && !bytes.is_empty();
     if decoded {
+        // For as long as it is decoded there are two of it.
+        let most = bytes.len().saturating_add(limits.judged_body);
+        room.grow(&mut held, most, deadline).await?;
         bytes = gunzip(&bytes, limits.judged_body)?;
+        if let Some(held) = &mut held {
+            let spare = held
+                .num_permits()
+                .saturating_sub(blocks(bytes.len()) as usize);
+            drop(held.split(spare));
+        }
     }
-    // It took room for the longest that it could become.
-    let spare = held
-        .num_permits()
-        .saturating_sub(blocks(bytes.len()) as usize);
-    drop(held.split(spare));
     let digest = (!bytes.is_empty()).then(|| sha256(&bytes));
     Ok(Inspected::Whole(Whole {
         bytes,
         decoded,
         digest,
-        _room: Arc::new(held),
+        _room: held.map(Arc::new),
     }))
 }
 
@@ -159,7 +171,13 @@ fn encoding(headers: &HeaderMap) -> Option<bool> {
     }
 }
 
-async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, Refusal> {
+async fn collect<B: Body<Data = Bytes>>(
+    body: B,
+    limit: usize,
+    room: &Room,
+    held: &mut Option<OwnedSemaphorePermit>,
+    deadline: Instant,
+) -> Result<Bytes, Refusal> {
     let mut body = pin!(body);
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
@@ -173,6 +191,8 @@ async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, 
         if first.len() + all.len() + data.len() > limit {
             return Err(Refusal::from(Fault::BodyTooLarge));
         }
+        let length = first.len() + all.len() + data.len();
+        room.grow(held, length, deadline).await?;
         if first.is_empty() && all.is_empty() {
             // A body that comes in one piece is never copied.
             first = data;

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::policy::{Denial, Fault, Reason};
 
@@ -76,15 +77,6 @@ impl Refusal {
             stage: Stage::Misdirected,
             ..Refusal::from(Fault::HostMismatch)
         }
-    }
-
-    /// The fault that its detail is the code of.
-    pub fn fault(&self) -> Option<Fault> {
-        let detail = self.detail?;
-        Fault::ALL
-            .iter()
-            .find(|fault| fault.code() == detail)
-            .copied()
     }
 
     /// The status of its answer in problem form, which is also the one that records tell.
@@ -321,38 +313,28 @@ const JSON_RPC_CODE: i32 = -32013;
 
 /// A JSON-RPC 2.0 request that waits for an answer. A notification and a batch are none.
 #[derive(Deserialize)]
-struct JsonRpc {
+struct JsonRpc<'b> {
     jsonrpc: String,
     #[expect(dead_code, reason = "a request has a method; which one doesn't matter")]
     method: String,
-    id: Id,
+    /// The one thing of the caller's that comes back, as it was written: a number or a text.
+    #[serde(borrow)]
+    id: &'b RawValue,
 }
 
-/// A request's id: the one thing of the caller's that comes back.
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum Id {
-    Whole(i64),
-    Big(u64),
-    Number(f64),
-    Text(String),
-}
-
-impl JsonRpc {
-    fn read(body: &[u8]) -> Option<JsonRpc> {
-        let call: JsonRpc = serde_json::from_slice(body).ok()?;
-        let short = match &call.id {
-            Id::Text(text) => text.len() <= 256,
-            Id::Whole(_) | Id::Big(_) | Id::Number(_) => true,
-        };
-        (call.jsonrpc == "2.0" && short).then_some(call)
+impl<'b> JsonRpc<'b> {
+    fn read(body: &'b [u8]) -> Option<JsonRpc<'b>> {
+        let call: JsonRpc<'b> = serde_json::from_slice(body).ok()?;
+        let id = call.id.get();
+        let scalar = id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+        (call.jsonrpc == "2.0" && scalar && id.len() <= 256).then_some(call)
     }
 }
 
 #[derive(Serialize)]
 struct Reply<'a> {
     jsonrpc: &'static str,
-    id: Id,
+    id: &'a RawValue,
     error: Failure<'a>,
 }
 

@@ -10,7 +10,7 @@ fn full<'a>(principal: &'a policy::Principal, policies: &'a [Arc<str>]) -> Decis
         policy_set: "ab".into(),
         decision: Verdict::Deny,
         reason: Some(Reason::AmbiguousRequest),
-        detail: Some(Fault::JsonTrailing),
+        detail: Some("json_trailing".into()),
         policies: policies.into(),
         shadow: Default::default(),
         principal: Some(principal.into()),

@@ -11,15 +11,17 @@ use super::{Operand, Scope};
 use crate::policy::json::Json;
 use crate::policy::value::{Truth, Value};
 
-/// Whether two values are equal.
+/// Whether a value equals another, which it is asked for.
 pub fn equal(a: Value<'_>, b: Value<'_>) -> Truth {
     use Value::{Bool, Missing, Null, Number, Text, Unreadable, Wire};
     match (a, b) {
         (Missing | Unreadable, _) | (_, Missing | Unreadable) => Truth::Indeterminate,
         (Text(a) | Wire(a), Text(b) | Wire(b)) => (a == b).into(),
         (Null, Null) => Truth::True,
-        // Null is a value like no other, also where the other can't be compared.
-        (Null, _) | (_, Null) => Truth::False,
+        // Null compares to nothing but null: a `ne` that it passed would be a way round, as servers take it for
+        // a default.
+        (Null, _) => Truth::Indeterminate,
+        (_, Null) => Truth::False,
         (Bool(a), Bool(b)) => (a == b).into(),
         (Number(a), Number(b)) => number::equal(a, b),
         (Wire(text), Number(number)) | (Number(number), Wire(text)) => {

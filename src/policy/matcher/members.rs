@@ -46,8 +46,8 @@ impl Members {
             }
             Value::Wire(text) => (self.has_text(lookup, text), Truth::Indeterminate),
             Value::Number(number) => (Truth::Indeterminate, self.has_number(lookup, number)),
-            Value::Null => (Truth::False, Truth::False),
-            Value::Missing
+            Value::Null
+            | Value::Missing
             | Value::Unreadable
             | Value::Bool(_)
             | Value::Texts(_)
