@@ -126,7 +126,7 @@ impl Metrics {
             upstream_seconds,
             upstream_ejected: on.gauges(
                 "upstream_ejected",
-                "Whether the server rests after failures (1) or is used (0).",
+                "Workers for which the server rests after failures.",
                 &["upstream", "address"],
             )?,
             upstream_connections: on.gauges(

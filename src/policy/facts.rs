@@ -27,6 +27,32 @@ pub struct Facts<'a> {
     pub now: Timestamp,
 }
 
+impl FactRef {
+    /// Whether this is a fact of the principal.
+    pub fn is_principal(&self) -> bool {
+        match self {
+            FactRef::Agent
+            | FactRef::User
+            | FactRef::Workload
+            | FactRef::Provider
+            | FactRef::Session
+            | FactRef::Task
+            | FactRef::Groups
+            | FactRef::Claim(_)
+            | FactRef::CertSpiffeId
+            | FactRef::CertDns
+            | FactRef::CertEmail
+            | FactRef::CertFingerprint => true,
+            FactRef::Path(_)
+            | FactRef::Query(_)
+            | FactRef::Header(_)
+            | FactRef::Body(_)
+            | FactRef::ClientIp
+            | FactRef::Host => false,
+        }
+    }
+}
+
 /// The name of one fact, resolved when the policy was compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FactRef {

@@ -8,8 +8,12 @@
 mod overlap;
 
 use super::compile::SourceFile;
+use super::facts::FactRef;
+use super::fault::Fault;
 use super::json::Pointer;
+use super::matcher::Scope;
 use super::source::{self, BodyIds, BodyRule, Draft, Effect, Mode, QueryRule, Subject};
+use super::value::{Truth, Value};
 use crate::yaml::{self, At, Problem, Problems};
 
 use self::overlap::Tree;
@@ -28,6 +32,7 @@ pub fn lint(files: &[SourceFile]) -> Vec<Problem> {
     for draft in &drafts {
         anonymous(draft, &mut warnings);
         keys_alike(draft, &mut warnings);
+        applies_where_missing(draft, &mut warnings);
     }
     shadow_lifts_nothing(&drafts, &mut warnings);
     open_bodies(&drafts, &mut warnings);
@@ -49,6 +54,45 @@ fn anonymous(draft: &Draft, warnings: &mut Vec<Problem>) {
         let message = format!("`{}` permits callers without any credential", draft.id);
         warnings.push(warning(draft, "who", message));
     }
+}
+
+/// A forbid applies where its condition can't be evaluated, and so where the caller leaves the field out: seldom
+/// what `query: { action: delete }` is written for.
+fn applies_where_missing(draft: &Draft, warnings: &mut Vec<Problem>) {
+    if draft.effect != Effect::Forbid {
+        return;
+    }
+    let judged = match &draft.body {
+        BodyRule::Judged(judged) => judged.conditions.as_slice(),
+        BodyRule::None | BodyRule::Any => &[],
+    };
+    for condition in draft.conditions.iter().chain(judged) {
+        let may_be_missing = matches!(
+            condition.fact,
+            FactRef::Query(_) | FactRef::Header(_) | FactRef::Body(_)
+        );
+        if may_be_missing
+            && condition.matcher.test(Value::Missing, &Nothing) == Truth::Indeterminate
+        {
+            let message = format!(
+                "`{}` also applies where `{}` is missing; if that is not meant, add `present: true`",
+                draft.id, condition.label
+            );
+            let section = condition.label.split('/').next().unwrap_or_default();
+            warnings.push(warning(draft, section, message));
+        }
+    }
+}
+
+/// No other facts.
+struct Nothing;
+
+impl Scope for Nothing {
+    fn fact(&self, _: &FactRef) -> Value<'_> {
+        Value::Missing
+    }
+
+    fn note(&self, _: Fault) {}
 }
 
 /// Each of two keys is a variant of the other, so that a request with either is ambiguous.
@@ -216,8 +260,12 @@ mod tests {
                 "p.yaml:4:50 policies[1].unless: `a` is in shadow mode, and a shadow permit lifts nothing",
             ),
             (
-                "  - { id: a, who: any, do: \"* /x/{y...}\", body: any }\n  - { id: f, effect: forbid, do: \"PUT /X/{a}/{b:[0-9]}\", body: { /a: 1 } }",
+                "  - { id: a, who: any, do: \"* /x/{y...}\", body: any }\n  - { id: f, effect: forbid, do: \"PUT /X/{a}/{b:[0-9]}\", body: { /a: { present: true, eq: 1 } } }",
                 "p.yaml:4:11 policies[1].body: the permit `a` leaves its body open, so what this forbid looks for can stand elsewhere in it; close the body with `only` or `exactly`",
+            ),
+            (
+                "  - { id: f, effect: forbid, do: GET /a, query: { action: delete } }",
+                "p.yaml:3:11 policies[0].query: `f` also applies where `query/action` is missing; if that is not meant, add `present: true`",
             ),
             (
                 "  - { id: a, who: any, do: [\"GET /x/y\", \"HEAD /{x}/y\"] }\n  - { id: f, effect: forbid, do: [\"GET /{a}/{b}\"] }",
@@ -235,7 +283,7 @@ mod tests {
             "  - { id: a, who: any, do: GET /a, mode: shadow }",
             "  - { id: a, who: any, do: POST /a, body: { only: [], /x/A: 1, /y/a: 2 } }",
             // a closed body, another method, another path
-            "  - { id: a, who: any, do: PUT /a, body: { only: [/a] } }\n  - { id: b, who: any, do: POST /a, body: any }\n  - { id: c, who: any, do: \"PUT /a/{x}\", body: any }\n  - { id: f, effect: forbid, do: PUT /a, body: { /a: 1 } }",
+            "  - { id: a, who: any, do: PUT /a, body: { only: [/a] } }\n  - { id: b, who: any, do: POST /a, body: any }\n  - { id: c, who: any, do: \"PUT /a/{x}\", body: any }\n  - { id: f, effect: forbid, do: PUT /a, body: { /a: { present: true, eq: 1 } } }",
             // a forbid with a condition, of fewer methods, of fewer paths, in shadow mode
             "  - { id: a, who: any, do: \"GET,PUT /{x...}\" }\n  - { id: f, effect: forbid, do: \"GET /{x...}\" }\n  - { id: g, effect: forbid, do: \"GET,PUT /{x}\" }\n  - { id: h, effect: forbid, do: \"* /{x...}\", who: any }\n  - { id: i, effect: forbid, do: \"* /{x...}\", mode: shadow }",
             "  - { id: a, who: any, do: \"GET /{x}\" }\n  - { id: f, effect: forbid, do: \"GET /{x:[a-z]}\" }",
@@ -253,7 +301,7 @@ mod tests {
                 "  - {{ id: p{n}, who: any, do: \"PUT /p/{n}\", body: {{ only: [/a] }} }}\n"
             );
             policies += &format!(
-                "  - {{ id: f{n}, effect: forbid, do: \"PUT /{{x}}/q/{n}\", body: {{ /a: 1 }} }}\n"
+                "  - {{ id: f{n}, effect: forbid, do: \"PUT /{{x}}/q/{n}\", body: {{ /a: {{ present: true, eq: 1 }} }} }}\n"
             );
         }
         assert_eq!(warnings(&policies), <[&str; 0]>::default());

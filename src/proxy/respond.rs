@@ -457,6 +457,14 @@ mod tests {
         assert_eq!(body["error"]["data"]["status"], 403);
         assert_eq!(body["error"]["data"]["reason"], "forbidden");
 
+        for id in ["123456789012345678901234567890", "1e2", "-0", r#""\u0061""#] {
+            let call = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m"}}"#);
+            let caller = caller(&Method::POST, Some(call.as_bytes()));
+            let response = respond(&Refusal::of(Reason::Forbidden), "d", &caller);
+            let text = std::str::from_utf8(response.body()).unwrap();
+            assert!(text.contains(&format!(r#""id":{id},"#)), "{text}");
+        }
+
         let (response, body) = answer(&Refusal::of(Reason::Unavailable), Some(call));
         assert_eq!(
             (response.status().as_u16(), &body["id"]),

@@ -136,3 +136,28 @@ policies:
             .all(|d| d["decision"] == "deny")
     );
 }
+
+#[tokio::test]
+async fn heads_alone_hold_no_room_for_judged_bodies() {
+    let more = "limits: { judged_body: 64KiB, judged_bodies: 64KiB }\ntimeouts: { body: 60s }";
+    let gateway = Gateway::with(POLICIES, more).await;
+    let address = gateway.running().addresses[0];
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /items HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nauthorization: Bearer {}\r\ncontent-length: 60000\r\nexpect: 100-continue\r\n\r\n",
+            crate::harness::token("agent/7"),
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        // The gateway wants the body, so it is past the place where room was taken.
+        let mut come = [0; 12];
+        client.read_exact(&mut come).await.unwrap();
+        assert_eq!(&come, b"HTTP/1.1 100");
+        waiting.push(client);
+    }
+    let answer = gateway
+        .call(request(Method::POST, "/items", r#"{"name":"ok"}"#))
+        .await;
+    assert_eq!(answer.status, 200);
+}

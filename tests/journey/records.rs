@@ -120,7 +120,8 @@ async fn each_request_has_one_decision_and_each_permit_one_outcome() {
             None => assert_eq!(answer.status, 200, "{path}"),
             Some(reason) => {
                 assert_eq!(answer.reason().1, *reason, "{path}");
-                ids.push(answer.json()["decision_id"].clone());
+                let told = answer.json();
+                ids.push((told["decision_id"].clone(), told["detail"].clone()));
             }
         }
     }
@@ -133,7 +134,7 @@ async fn each_request_has_one_decision_and_each_permit_one_outcome() {
     let denied: Vec<_> = decisions
         .iter()
         .filter(|d| d["decision"] == "deny")
-        .map(|d| d["id"].clone())
+        .map(|d| (d["id"].clone(), d["detail"].clone()))
         .collect();
     assert_eq!(denied, ids, "what the client was told is the record's id");
 

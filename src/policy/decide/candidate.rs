@@ -230,7 +230,7 @@ impl<'c> Candidate<'c> {
         );
         for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Match) {
             let truth = view.test(condition);
-            if is_principal(&condition.fact) {
+            if condition.fact.is_principal() {
                 subject = subject.and(truth);
             } else {
                 matched = matched.and(truth);
@@ -325,7 +325,7 @@ impl<'c> Candidate<'c> {
         };
         for condition in self.policy.conditions.iter().chain(body_conditions) {
             let sent = condition.label.contains('/')
-                && !is_principal(&condition.fact)
+                && !condition.fact.is_principal()
                 && condition.fact != FactRef::ClientIp;
             if sent
                 && !matches!(view.value(&condition.fact), Value::Missing)
@@ -470,29 +470,6 @@ fn headers_closed(policy: &Policy, context: &Context<'_>) -> Truth {
         headers::is_inert(name) || headers::is_the_proxys(name) || policy.headers.contains(name)
     };
     (!policy.headers_closed || context.facts.headers.keys().all(known)).into()
-}
-
-fn is_principal(fact: &FactRef) -> bool {
-    match fact {
-        FactRef::Agent
-        | FactRef::User
-        | FactRef::Workload
-        | FactRef::Provider
-        | FactRef::Session
-        | FactRef::Task
-        | FactRef::Groups
-        | FactRef::Claim(_)
-        | FactRef::CertSpiffeId
-        | FactRef::CertDns
-        | FactRef::CertEmail
-        | FactRef::CertFingerprint => true,
-        FactRef::Path(_)
-        | FactRef::Query(_)
-        | FactRef::Header(_)
-        | FactRef::Body(_)
-        | FactRef::ClientIp
-        | FactRef::Host => false,
-    }
 }
 
 fn principal_fact<'p>(principal: &'p Principal, fact: &FactRef) -> Value<'p> {

@@ -62,10 +62,15 @@ impl Considered<'_> {
             c.policy.effect == Effect::Permit && c.policy.mode == Mode::Enforce && c.knows_subject()
         };
         for candidate in self.candidates.iter().filter(known) {
-            candidate.failed_fields(&self.context, body, |field| fields.push(field.into()));
+            let mut failed: Vec<Box<str>> = Vec::new();
+            candidate.failed_fields(&self.context, body, |field| failed.push(field.into()));
+            failed.sort();
+            failed.dedup();
+            // The policy that came nearest to holding says what is worth mending; the others speak of other calls.
+            if !failed.is_empty() && (fields.is_empty() || failed.len() < fields.len()) {
+                fields = failed;
+            }
         }
-        fields.sort();
-        fields.dedup();
         fields.truncate(MAX_FIELDS);
         fields
     }
