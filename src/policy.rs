@@ -32,7 +32,9 @@ pub mod window;
 
 pub use body::{BodyFields, Projection};
 pub use compile::{PolicySet, SourceFile, Summary};
-pub use decide::{Body, BodyPlan, Considered, Decision, Denial, Permit, Shadow, Verdict};
+pub use decide::{
+    Body, BodyPlan, Considered, Decision, Denial, JudgedField, Permit, Shadow, Verdict,
+};
 pub use facts::{FactRef, Facts};
 pub use fault::{Fault, Reason};
 pub use json::Json;

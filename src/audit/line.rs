@@ -157,6 +157,7 @@ fn request(to: &mut Vec<u8>, request: &Request<'_>) -> serde_json::Result<()> {
         template,
         query,
         body_sha256,
+        judged,
         fields,
     } = request;
     let start = to.len();
@@ -166,6 +167,7 @@ fn request(to: &mut Vec<u8>, request: &Request<'_>) -> serde_json::Result<()> {
     field(to, b",\"template\":", template.as_deref())?;
     list(to, b",\"query\":", query.iter())?;
     digest(to, b",\"body_sha256\":\"", *body_sha256);
+    pairs(to, b",\"judged\":", &judged.0)?;
     list(to, b",\"fields\":", fields.iter().map(|field| &**field))?;
     finish(to, start);
     Ok(())
@@ -209,6 +211,22 @@ fn field(to: &mut Vec<u8>, key: &[u8], value: Option<&str>) -> serde_json::Resul
         }
         None => Ok(()),
     }
+}
+
+fn pairs(to: &mut Vec<u8>, key: &[u8], pairs: &[(Box<str>, Box<str>)]) -> serde_json::Result<()> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    raw(to, key);
+    let start = to.len();
+    for (name, value) in pairs {
+        raw(to, b",");
+        text(to, name)?;
+        raw(to, b":");
+        text(to, value)?;
+    }
+    finish(to, start);
+    Ok(())
 }
 
 fn list<'t>(

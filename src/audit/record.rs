@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 mod parts;
 
-pub use self::parts::{Ids, QueryNames, Shadows};
+pub use self::parts::{Ids, JudgedFields, QueryNames, Shadows};
 use super::encode;
 use crate::policy::{self, Reason};
 
@@ -150,6 +150,10 @@ pub struct Request<'a> {
     /// SHA-256 of the body (lower-case hex), where it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<Sha256>,
+    /// The body's fields that policies judged, and their values as text, in the policies' order: scalars only, at most 16,
+    /// cut at 128 bytes. Containers are left to the digest.
+    #[serde(default, skip_serializing_if = "JudgedFields::is_empty")]
+    pub judged: JudgedFields<'a>,
     /// The judged fields that failed and that the caller sent, such as `body/branch`.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub fields: Cow<'a, [Box<str>]>,

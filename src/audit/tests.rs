@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::read::{Record, describe};
-use super::record::{Decision, QueryNames, Request, Stages, Verdict};
+use super::record::{Decision, JudgedFields, QueryNames, Request, Stages, Verdict};
 use super::*;
 use crate::config::{AuditTarget, Durability};
 use crate::policy::{self, Json, Reason};

@@ -35,7 +35,13 @@ pub struct Decision {
     pub template: Option<Arc<str>>,
     /// What each shadow policy said that holds or applies, sorted by id.
     pub shadow: Vec<Shadow>,
+    /// The body's fields that enforced policies judged, for the record: see [`JudgedField`].
+    pub judged: Vec<JudgedField>,
 }
+
+/// A judged field of a body and its value, such as `body/branch` and `agent/fix-1`: scalars only, at most 16 of them,
+/// longer texts cut at 128 bytes.
+pub type JudgedField = (Box<str>, Box<str>);
 
 /// Permit or deny; nothing in between.
 #[derive(Debug)]
@@ -194,16 +200,19 @@ impl<'c> Considered<'c> {
         }
         let template = self.template();
         let shadow = self.shadow();
+        let judged = self.judged(body);
         match self.permit(body) {
             Ok(permit) => Decision {
                 verdict: Verdict::Permit(permit.0),
                 template: Some(permit.1),
                 shadow,
+                judged,
             },
             Err(denial) => Decision {
                 verdict: Verdict::Deny(denial),
                 template,
                 shadow,
+                judged,
             },
         }
     }
@@ -297,6 +306,22 @@ impl<'c> Considered<'c> {
         Some(headers)
     }
 
+    fn judged(&self, body: Body<'_, '_>) -> Vec<JudgedField> {
+        let mut judged: Vec<JudgedField> = Vec::new();
+        for candidate in self
+            .candidates
+            .iter()
+            .filter(|c| c.policy.mode == Mode::Enforce)
+        {
+            candidate.judged_fields(&self.context, body, |label, value| {
+                if judged.len() < MAX_JUDGED && !judged.iter().any(|(known, _)| **known == *label) {
+                    judged.push((label.into(), value.into()));
+                }
+            });
+        }
+        judged
+    }
+
     fn template(&self) -> Option<Arc<str>> {
         self.candidates.first().map(Candidate::template)
     }
@@ -363,6 +388,9 @@ impl Permit {
         }
     }
 }
+
+/// The most fields that a record tells.
+const MAX_JUDGED: usize = 16;
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     match (a, b) {

@@ -32,7 +32,9 @@ use crate::audit::record::{self, Early, Stages};
 use crate::config::Route;
 use crate::metrics::{self, RouteMetrics};
 use crate::policy::normalise;
-use crate::policy::{Canonical, Considered, Fault, Permit, Principal, Reason, Shadow, Verdict};
+use crate::policy::{
+    Canonical, Considered, Fault, JudgedField, Permit, Principal, Reason, Shadow, Verdict,
+};
 
 /// A request under way.
 pub struct Exchange {
@@ -54,6 +56,7 @@ pub struct Exchange {
     whole: Option<Whole>,
     identified: bool,
     shadow: Vec<Shadow>,
+    fields: Vec<JudgedField>,
     template: Option<Arc<str>>,
     recorded: bool,
     busy: Option<Busy>,
@@ -87,6 +90,7 @@ impl Exchange {
             whole: None,
             identified: false,
             shadow: Vec::new(),
+            fields: Vec::new(),
             template: None,
             recorded: false,
         }
@@ -224,6 +228,7 @@ impl Exchange {
         let depth = self.live.snapshot.config.limits.json_depth;
         let decision = content.decide(candidates, depth);
         self.shadow = decision.shadow;
+        self.fields = decision.judged;
         self.template = decision.template;
         self.stages.decide = self.lap();
         match decision.verdict {
@@ -320,6 +325,7 @@ impl Exchange {
                     .as_ref()
                     .and_then(|whole| whole.digest)
                     .map(record::Sha256),
+                judged: record::JudgedFields(Cow::Borrowed(&self.fields)),
                 ..record::Request::default()
             },
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Setup, bare, of_kind, request, token, token_until};
 
@@ -138,6 +138,17 @@ async fn each_request_has_one_decision_and_each_permit_one_outcome() {
         .collect();
     assert_eq!(denied, ids, "what the client was told is the record's id");
 
+    let judged: Vec<&Value> = decisions
+        .iter()
+        .map(|d| &d["request"]["judged"])
+        .filter(|judged| !judged.is_null())
+        .collect();
+    assert_eq!(
+        judged,
+        [&json!({ "body/name": "ok" }), &json!({ "body/name": "no" })],
+        "what was judged is on record, permitted or not"
+    );
+
     let mut pairs: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for record in &records {
         let entry = |id: &Value| id.as_str().unwrap().to_owned();
@@ -181,7 +192,11 @@ async fn no_file_holds_a_token_or_an_injected_secret() {
         (good.clone(), "/items/forbidden", ""),
         (token_until("agent/7", -4000), "/items/1", ""),
         (format!("{good}x"), "/items/1", ""),
-        (good.clone(), "/items", r#"{"name":"the-private-value"}"#),
+        (
+            good.clone(),
+            "/items",
+            r#"{"name":"no","note":"the-private-value"}"#,
+        ),
     ] {
         let method = if body.is_empty() {
             Method::GET

@@ -100,6 +100,33 @@ impl<'de> Deserialize<'de> for Shadows<'_> {
     }
 }
 
+/// Judged fields and their values: `{"body/branch":"agent/fix-1"}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JudgedFields<'a>(pub Cow<'a, [policy::JudgedField]>);
+
+impl JudgedFields<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for JudgedFields<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(label, value)| (label, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for JudgedFields<'_> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let fields = serde_json::Map::<String, serde_json::Value>::deserialize(from)?;
+        let text = |value: serde_json::Value| Some(value.as_str()?.into());
+        let fields = fields
+            .into_iter()
+            .filter_map(|(label, value)| Some((label.into(), text(value)?)));
+        Ok(JudgedFields(fields.collect()))
+    }
+}
+
 /// The names of a query. Made from the raw query, of which only the names are ever written.
 #[derive(Clone)]
 pub enum QueryNames<'a> {

@@ -24,6 +24,7 @@ fn full<'a>(principal: &'a policy::Principal, policies: &'a [Arc<str>]) -> Decis
             template: Some("/accounts/{account}".into()),
             query: QueryNames::of(Some("a=1&b&&c[x]=%20&=v")),
             body_sha256: Some(Sha256([0xab; 32])),
+            judged: JudgedFields(vec![("body/branch".into(), "ma\"in".into())].into()),
             fields: vec!["body/branch".into()].into(),
         },
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
@@ -79,7 +80,7 @@ fn a_decision_s_line() {
         r#""spiffe_id":"spiffe://corp/agent/7"},"client":"10.0.0.1:4711","route":"api","upstream":"backend","#,
         r#""request":{"method":"POST","host":"api.example","path":"/accounts/42","template":"/accounts/{account}","#,
         r#""query":["a","b","c[x]",""],"body_sha256":"abababababababababababababababababababababababababababababababab","#,
-        r#""fields":["body/branch"]},"trace_id":"0af7651916cd43dd8448eb211c80319c","#,
+        r#""judged":{"body/branch":"ma\"in"},"fields":["body/branch"]},"trace_id":"0af7651916cd43dd8448eb211c80319c","#,
         r#""stages_us":{"normalise":1,"identify":2,"match":0,"inspect":3000,"decide":4}}"#,
     );
     assert_eq!(text.lines().nth(1), Some(expected));

@@ -345,7 +345,43 @@ impl<'c> Candidate<'c> {
             visit("query");
         }
     }
+
+    /// Visits the body's fields that this policy judged, and their values as text.
+    pub(super) fn judged_fields(
+        &self,
+        context: &Context<'c>,
+        body: Body<'_, '_>,
+        mut visit: impl FnMut(&str, &str),
+    ) {
+        let (BodyRule::Judged(judged), Body::Fields(fields), true) =
+            (&self.policy.body, body, self.is_live())
+        else {
+            return;
+        };
+        let view = self.sight(context, Sight::Fields(fields));
+        for condition in judged
+            .conditions
+            .iter()
+            .filter(|c| c.label.starts_with("body"))
+        {
+            match view.value(&condition.fact) {
+                Value::Text(text) | Value::Wire(text) | Value::Number(text) => {
+                    visit(
+                        &condition.label,
+                        text.get(..text.floor_char_boundary(MAX_VALUE))
+                            .unwrap_or(text),
+                    );
+                }
+                Value::Bool(value) => visit(&condition.label, if value { "true" } else { "false" }),
+                Value::Null => visit(&condition.label, "null"),
+                Value::Missing | Value::Unreadable | Value::Texts(_) | Value::Json(_) => {}
+            }
+        }
+    }
 }
+
+/// The most bytes of a value that a record tells.
+const MAX_VALUE: usize = 128;
 
 /// What of the body a policy sees.
 #[derive(Clone, Copy)]
