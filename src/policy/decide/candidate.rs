@@ -366,11 +366,7 @@ impl<'c> Candidate<'c> {
         {
             match view.value(&condition.fact) {
                 Value::Text(text) | Value::Wire(text) | Value::Number(text) => {
-                    visit(
-                        &condition.label,
-                        text.get(..text.floor_char_boundary(MAX_VALUE))
-                            .unwrap_or(text),
-                    );
+                    visit(&condition.label, cut(text));
                 }
                 Value::Bool(value) => visit(&condition.label, if value { "true" } else { "false" }),
                 Value::Null => visit(&condition.label, "null"),
@@ -378,6 +374,14 @@ impl<'c> Candidate<'c> {
             }
         }
     }
+}
+
+/// The beginning of a text, whole characters only.
+fn cut(text: &str) -> &str {
+    let end = (0..=text.len().min(MAX_VALUE))
+        .rev()
+        .find(|at| text.is_char_boundary(*at));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// The most bytes of a value that a record tells.
