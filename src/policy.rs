@@ -6,7 +6,7 @@
 //! 1. [`normalise`]: a request's method, host, path and query become one [`Canonical`] value, or are refused.
 //! 2. [`source`]: a policy file becomes typed policies, each problem with its place.
 //! 3. [`compile`]: policies become a [`PolicySet`]: an index, and conditions over facts.
-//! 4. [`index`]: method, host, path and subject leave a handful of candidates.
+//! 4. `index`: method, host, path and subject leave a handful of candidates.
 //! 5. [`matcher`]: one condition over one value, in three-valued logic.
 //! 6. [`body`]: the body's judged fields, read in one pass.
 //! 7. [`decide`]: the verdict, and the only place where a [`Permit`] is made.
