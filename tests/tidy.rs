@@ -119,15 +119,8 @@ fn only_decide_makes_a_permit() {
 
 #[test]
 fn no_file_is_longer_than_a_reader_can_hold() {
-    // Each of these is one table or one type, longer than it is deep.
-    let known = [
-        "src/audit/record.rs",
-        "src/audit/writer.rs",
-        "src/policy/decide/candidate.rs",
-        "src/policy/index.rs",
-        "src/policy/source.rs",
-        "src/proxy/respond.rs",
-    ];
+    // One is the reading of one form, the other one table and its tests.
+    let known = ["src/policy/source.rs", "src/proxy/respond.rs"];
     let long: Vec<String> = sources("src")
         .into_iter()
         .map(|(path, code)| (path, code.lines().count()))

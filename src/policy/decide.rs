@@ -7,6 +7,7 @@
 //! names holds. One forbid that applies denies; else one permit that holds permits; else the request is denied.
 
 mod candidate;
+mod context;
 mod denial;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,8 @@ use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use self::candidate::{Candidate, Context};
+use self::candidate::Candidate;
+use self::context::Context;
 use super::body::{BodyFields, Projection};
 use super::compile::PolicySet;
 use super::facts::{FactRef, Facts};

@@ -9,15 +9,16 @@
 
 mod group;
 mod radix;
+mod view;
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use self::group::Group;
+pub(super) use self::view::PathView;
 use super::compile::Policy;
 use super::facts::FactRef;
 use super::json::Json;
@@ -25,7 +26,7 @@ use super::matcher::pattern::Pattern;
 use super::matcher::{Op, Operand};
 use super::normalise::{Canonical, Reading};
 use super::source::Effect;
-use super::template::{Operation, Part, Span};
+use super::template::{Operation, Part};
 use super::value::{Truth, Value};
 
 /// One template of one policy.
@@ -44,39 +45,6 @@ impl Entry {
     /// The template's index in its policy.
     pub(super) fn template(self) -> usize {
         usize::from(self.template)
-    }
-}
-
-/// A path as a template sees it: one text for each of its segments.
-#[derive(Clone, Debug)]
-pub(super) enum PathView<'r> {
-    /// The canonical segments.
-    Canonical(&'r Canonical),
-    /// Another reading, cut as the template's parts took it.
-    Reading(Rc<[Cow<'r, str>]>),
-}
-
-impl<'r> PathView<'r> {
-    /// The text of a run of segments, joined by `/`; `None` where a segment of several itself holds a slash,
-    /// so that the joined text could be read in two ways.
-    pub(super) fn span(&self, span: Span) -> Option<Cow<'r, str>> {
-        let start = usize::from(span.start);
-        match self {
-            PathView::Canonical(path) => match span.len {
-                Some(1) => Some(Cow::Borrowed(path.segment(start))),
-                Some(len) => path.joined(start..start + usize::from(len)),
-                None => path.joined(start..path.segments()),
-            },
-            PathView::Reading(texts) => {
-                let end = span.len.map_or(texts.len(), |len| start + usize::from(len));
-                let texts = texts.get(start..end)?;
-                match (texts, span.len) {
-                    ([one], Some(1)) => Some(one.clone()),
-                    (many, _) if many.iter().any(|text| text.contains('/')) => None,
-                    (many, _) => Some(Cow::Owned(many.join("/"))),
-                }
-            }
-        }
     }
 }
 

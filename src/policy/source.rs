@@ -4,7 +4,10 @@
 //! [`compile`](super::compile).
 
 mod body;
+mod then;
+mod when;
 mod who;
+mod wire;
 
 use std::sync::Arc;
 
@@ -17,7 +20,7 @@ use super::facts::FactRef;
 use super::json::{Json, Pointer};
 use super::matcher::{Kind, Matcher, Names};
 use super::template::Operation;
-use super::window::{Moment, Weekly, Window, numeric_date, parse_rfc3339};
+use super::window::Window;
 use crate::yaml::{At, Fields, Mark, Node, Problems, Yaml};
 
 pub use body::{BodyRule, FORM, Judged, is_json};
@@ -411,269 +414,6 @@ impl<'p> Reader<'p> {
             stage,
         });
     }
-
-    fn path(&mut self, map: &Fields<'_>) {
-        let Some(at) = map.optional("path") else {
-            return;
-        };
-        let Some(entries) = at.entries(self.problems) else {
-            return;
-        };
-        for (key, value) in entries {
-            match self.scope.parameter(&key.text) {
-                Ok(index) => self.condition(
-                    &value,
-                    &format!("path/{}", key.text),
-                    FactRef::Path(index),
-                    Kind::Wire,
-                ),
-                Err(error) => self.problems.add(Some(key.mark), value.key(), error),
-            }
-        }
-    }
-
-    fn client(&mut self, map: &Fields<'_>) {
-        let Some(at) = map.optional("client") else {
-            return;
-        };
-        let Some(client) = at.fields(&["ip"], self.problems) else {
-            return;
-        };
-        if let Some(ip) = client.required("ip", self.problems) {
-            self.condition(&ip, "client/ip", FactRef::ClientIp, Kind::Address);
-        }
-    }
-
-    fn query(&mut self, map: &Fields<'_>, permit: bool) -> QueryRule {
-        let Some(at) = map.optional("query") else {
-            return if permit {
-                QueryRule::None
-            } else {
-                QueryRule::Any
-            };
-        };
-        if at.is_word("none") {
-            return QueryRule::None;
-        }
-        if at.is_word("any") {
-            return QueryRule::Any;
-        }
-        let Some(entries) = at.entries(self.problems) else {
-            return QueryRule::None;
-        };
-        let mut names: Vec<Box<str>> = Vec::new();
-        let mut closed = permit;
-        for (key, value) in entries {
-            if key.text == "only" {
-                closed = true;
-                names.extend(
-                    value
-                        .items(self.problems)
-                        .iter()
-                        .filter_map(|i| i.text(self.problems))
-                        .map(Box::from),
-                );
-            } else {
-                names.push(key.text.as_str().into());
-                self.condition(
-                    &value,
-                    &format!("query/{}", key.text),
-                    FactRef::Query(key.text.as_str().into()),
-                    Kind::Wire,
-                );
-            }
-        }
-        if closed {
-            QueryRule::Only(names)
-        } else {
-            QueryRule::Any
-        }
-    }
-
-    fn headers(&mut self, map: &Fields<'_>) -> (Vec<HeaderName>, bool) {
-        let (mut names, mut closed) = (Vec::new(), false);
-        let Some(at) = map.optional("headers") else {
-            return (names, closed);
-        };
-        let Some(entries) = at.entries(self.problems) else {
-            return (names, closed);
-        };
-        for (key, value) in entries {
-            if key.text == "only" {
-                closed = true;
-                for item in value.items(self.problems) {
-                    if let Some(text) = item.text(self.problems) {
-                        names.extend(self.header_name(text, &item));
-                    }
-                }
-            } else if let Some(name) = self.header_name(&key.text, &value) {
-                names.push(name.clone());
-                self.condition(
-                    &value,
-                    &format!("headers/{name}"),
-                    FactRef::Header(name),
-                    Kind::Wire,
-                );
-            }
-        }
-        (names, closed)
-    }
-
-    /// A header that a policy may judge and let through.
-    fn header_name(&mut self, text: &str, at: &At<'_>) -> Option<HeaderName> {
-        match judged_header(text) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                at.problem(self.problems, error);
-                None
-            }
-        }
-    }
-
-    fn window(&mut self, at: &At<'_>) -> Option<Window> {
-        let map = at.fields(&["from", "until", "max", "weekly"], self.problems)?;
-        let from = map.optional("from").and_then(|at| self.moment(&at));
-        let until = map.optional("until").and_then(|at| self.moment(&at));
-        let max = map.optional("max").and_then(|at| self.duration(&at));
-        if max.is_some() && map.optional("until").is_none() {
-            at.problem(
-                self.problems,
-                "`max` bounds the time up to `until`, which is missing",
-            );
-        }
-        if let (Some(Moment::At(a)), Some(Moment::At(b))) = (&from, &until)
-            && a >= b
-        {
-            at.problem(
-                self.problems,
-                "the window is empty: `until` is not after `from`",
-            );
-        }
-        let mut weekly = Vec::new();
-        if let Some(list) = map.optional("weekly") {
-            for item in list.one_or_many() {
-                match item.text(self.problems).map(Weekly::parse) {
-                    Some(Ok(hours)) => weekly.push(hours),
-                    Some(Err(error)) => item.problem(self.problems, error),
-                    None => {}
-                }
-            }
-        }
-        let says = |key: &&str| map.optional(key).is_some();
-        if !["from", "until", "weekly"].iter().any(says) {
-            at.problem(self.problems, "a window says `from`, `until` or `weekly`");
-        }
-        Some(Window {
-            from,
-            until,
-            max,
-            weekly,
-        })
-    }
-
-    fn moment(&mut self, at: &At<'_>) -> Option<Moment> {
-        let found = match &at.node.value {
-            Yaml::Number(text) => numeric_date(text).map(Moment::At),
-            Yaml::Text(text) => match text.strip_prefix('$') {
-                None => parse_rfc3339(text).map(Moment::At),
-                Some(reference) => match self.scope.resolve(reference) {
-                    Ok(fact @ FactRef::Claim(_)) => Some(Moment::Fact(fact)),
-                    Ok(_) => {
-                        at.problem(self.problems, "a window follows a claim: `$claims/…`; nothing else that a caller sends may move it");
-                        return None;
-                    }
-                    Err(error) => {
-                        at.problem(self.problems, error);
-                        return None;
-                    }
-                },
-            },
-            Yaml::Null | Yaml::Bool(_) | Yaml::List(_) | Yaml::Map(_) => None,
-        };
-        if found.is_none() {
-            at.problem(self.problems, "write RFC 3339 with an offset (`2026-11-21T09:00:00Z`), seconds since 1970, or `$claims/…`");
-        }
-        found
-    }
-
-    fn duration(&mut self, at: &At<'_>) -> Option<jiff::SignedDuration> {
-        let parsed = match &at.node.value {
-            Yaml::Text(text) => parse_duration(text),
-            _ => None,
-        };
-        if parsed.is_none() {
-            at.problem(
-                self.problems,
-                "write a duration such as `30m`, `2h` or `45s`",
-            );
-        }
-        parsed
-    }
-
-    fn unless(&mut self, map: &Fields<'_>, permit: bool) -> Vec<(Arc<str>, Mark)> {
-        let Some(at) = map.optional("unless") else {
-            return Vec::new();
-        };
-        if permit {
-            at.problem(
-                self.problems,
-                "`unless` stands on a forbid: it names the permits that lift it",
-            );
-        }
-        at.one_or_many()
-            .iter()
-            .filter_map(|item| Some((item.text(self.problems)?.into(), item.node.mark)))
-            .collect()
-    }
-
-    fn then(&mut self, map: &Fields<'_>, permit: bool) -> Vec<(HeaderName, Setting)> {
-        let mut set = Vec::new();
-        let Some(at) = map.optional("then") else {
-            return set;
-        };
-        if !permit {
-            at.problem(
-                self.problems,
-                "`then` stands on a permit: a forbid forwards nothing",
-            );
-        }
-        let Some(then) = at.fields(&["set_headers", "redact"], self.problems) else {
-            return set;
-        };
-        if let Some(redact) = then.optional("redact") {
-            redact.problem(
-                self.problems,
-                "`redact` comes in a later version; this one refuses a file that relies on it",
-            );
-        }
-        let Some(headers) = then.optional("set_headers") else {
-            return set;
-        };
-        let Some(entries) = headers.entries(self.problems) else {
-            return set;
-        };
-        for (key, value) in entries {
-            let Some(name) = self.header_name(&key.text, &value) else {
-                continue;
-            };
-            let Some(text) = value.text(self.problems) else {
-                continue;
-            };
-            let setting = match text.strip_prefix('$') {
-                Some(reference) if !reference.starts_with('$') => {
-                    self.scope.resolve(reference).map(Setting::Fact)
-                }
-                escaped => HeaderValue::from_str(escaped.unwrap_or(text))
-                    .map(Setting::Value)
-                    .map_err(|_| "a header's value is printable text on one line".to_owned()),
-            };
-            match setting {
-                Ok(setting) => set.push((name, setting)),
-                Err(error) => value.problem(self.problems, error),
-            }
-        }
-        set
-    }
 }
 
 impl NameScope<'_> {
@@ -709,7 +449,7 @@ impl Names for NameScope<'_> {
         match section {
             "path" => self.parameter(rest).map(FactRef::Path),
             "query" if !rest.is_empty() => Ok(FactRef::Query(rest.into())),
-            "headers" => judged_header(rest).map(FactRef::Header),
+            "headers" => wire::judged_header(rest).map(FactRef::Header),
             "body" => {
                 let pointer = Pointer::parse(&format!("/{rest}")).ok_or_else(|| format!("`/{rest}` is no JSON Pointer (RFC 6901)"))?;
                 let id = self.fields.field(&pointer);
@@ -731,34 +471,6 @@ const MAX_OPERATIONS: usize = 256;
 /// Keys of policies that this version refuses, and what they are for.
 const LATER: [(&str, &str); 2] = [("needs", "approvals"), ("limits", "budgets and counts")];
 
-/// A header that a policy may judge, forward or set: not the credential, and nothing that frames or routes.
-fn judged_header(text: &str) -> Result<HeaderName, String> {
-    if text.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(format!(
-            "write the header's name in lower case: `{}`",
-            text.to_ascii_lowercase()
-        ));
-    }
-    let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| format!("`{text}` is no header name"))?;
-    if text.contains('_') {
-        return Err(format!(
-            "`{text}`: a header name with `_` is refused in every request"
-        ));
-    }
-    match text {
-        "authorization" | "proxy-authorization" => {
-            Err("the credential is judged by `who`".to_owned())
-        }
-        "host" => Err("the host is judged by `host`".to_owned()),
-        "connection" | "content-length" | "expect" | "keep-alive" | "proxy-connection" | "te"
-        | "trailer" | "transfer-encoding" | "upgrade" => Err(format!(
-            "`{text}` frames the message and is the proxy's own"
-        )),
-        _ => Ok(name),
-    }
-}
-
 /// A YAML value as JSON, numbers as written.
 pub fn json_of(node: &Node) -> Json {
     match &node.value {
@@ -774,20 +486,6 @@ pub fn json_of(node: &Node) -> Json {
                 .collect(),
         ),
     }
-}
-
-/// `45s`, `30m`, `2h`, `7d`.
-pub fn parse_duration(text: &str) -> Option<jiff::SignedDuration> {
-    let unit = text.chars().last()?;
-    let count: i64 = text.strip_suffix(unit)?.parse().ok().filter(|n| *n > 0)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    Some(jiff::SignedDuration::from_secs(count.checked_mul(seconds)?))
 }
 
 fn stage_of(fact: &FactRef) -> Stage {
