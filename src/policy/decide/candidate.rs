@@ -223,6 +223,15 @@ impl<'c> Candidate<'c> {
             .fold(truth, |truth, condition| truth.and(view.test(condition)))
     }
 
+    /// How many conditions the policy has.
+    pub(super) fn conditions(&self) -> usize {
+        let judged = match &self.policy.body {
+            BodyRule::Judged(judged) => judged.conditions.len(),
+            BodyRule::None | BodyRule::Any => 0,
+        };
+        self.policy.conditions.len() + judged
+    }
+
     /// Visits the names of the facts that failed and that the caller sent.
     pub(super) fn failed_fields(
         &self,

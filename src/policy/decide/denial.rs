@@ -1,5 +1,7 @@
 //! Why a request is denied.
 
+use std::cmp::{Ordering, Reverse};
+
 use super::candidate::Candidate;
 use super::{Body, Considered, Denial};
 use crate::policy::fault::{Fault, Reason};
@@ -61,16 +63,25 @@ impl Considered<'_> {
         let known = |c: &&Candidate<'_>| {
             c.policy.effect == Effect::Permit && c.policy.mode == Mode::Enforce && c.knows_subject()
         };
+        let mut nearest = None;
         for candidate in self.candidates.iter().filter(known) {
             let mut failed: Vec<Box<str>> = Vec::new();
             candidate.failed_fields(&self.context, body, |field| failed.push(field.into()));
             failed.sort();
             failed.dedup();
+            if failed.is_empty() {
+                continue;
+            }
             // The policy that came nearest to holding says what is worth mending; the others speak of other calls.
-            if !failed.is_empty() && (fields.is_empty() || failed.len() < fields.len()) {
-                fields = failed;
+            let far = (failed.len(), Reverse(candidate.conditions()));
+            match nearest.map_or(Ordering::Less, |nearest| far.cmp(&nearest)) {
+                Ordering::Less => (fields, nearest) = (failed, Some(far)),
+                Ordering::Equal => fields.append(&mut failed),
+                Ordering::Greater => {}
             }
         }
+        fields.sort();
+        fields.dedup();
         fields.truncate(MAX_FIELDS);
         fields
     }
