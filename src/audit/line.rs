@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::encode;
 use super::record::{Decision, End, Outcome, Principal, Request, Sha256, Stages, Verdict};
+use crate::policy::JudgedField;
 
 /// Appends a decision as a JSON object.
 pub(super) fn decision(to: &mut Vec<u8>, decision: &Decision<'_>) -> serde_json::Result<()> {
@@ -213,7 +214,7 @@ fn field(to: &mut Vec<u8>, key: &[u8], value: Option<&str>) -> serde_json::Resul
     }
 }
 
-fn pairs(to: &mut Vec<u8>, key: &[u8], pairs: &[(Box<str>, Box<str>)]) -> serde_json::Result<()> {
+fn pairs(to: &mut Vec<u8>, key: &[u8], pairs: &[JudgedField]) -> serde_json::Result<()> {
     if pairs.is_empty() {
         return Ok(());
     }

@@ -43,7 +43,7 @@ pub struct Decision {
 
 /// A judged field of a body and its value, such as `body/branch` and `agent/fix-1`: scalars only, at most 16 of them,
 /// longer texts cut at 128 bytes.
-pub type JudgedField = (Box<str>, Box<str>);
+pub type JudgedField = (Arc<str>, Box<str>);
 
 /// Permit or deny; nothing in between.
 #[derive(Debug)]
@@ -316,8 +316,8 @@ impl<'c> Considered<'c> {
             .filter(|c| c.policy.mode == Mode::Enforce)
         {
             candidate.judged_fields(&self.context, body, |label, value| {
-                if judged.len() < MAX_JUDGED && !judged.iter().any(|(known, _)| **known == *label) {
-                    judged.push((label.into(), value.into()));
+                if judged.len() < MAX_JUDGED && !judged.iter().any(|(known, _)| known == label) {
+                    judged.push((label.clone(), value.into()));
                 }
             });
         }

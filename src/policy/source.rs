@@ -96,7 +96,7 @@ pub enum Stage {
 #[derive(Clone, Debug)]
 pub struct Condition {
     /// How a denial names the fact: `path/account`, `body/branch`.
-    pub label: Box<str>,
+    pub label: Arc<str>,
     /// The fact.
     pub fact: FactRef,
     /// What it must be.

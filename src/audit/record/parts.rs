@@ -112,7 +112,7 @@ impl JudgedFields<'_> {
 
 impl Serialize for JudgedFields<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|(label, value)| (label, value)))
+        to.collect_map(self.0.iter().map(|(label, value)| (&**label, value)))
     }
 }
 

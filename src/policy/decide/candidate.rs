@@ -276,7 +276,7 @@ impl<'c> Candidate<'c> {
         &self,
         context: &Context<'c>,
         body: Body<'_, '_>,
-        mut visit: impl FnMut(&str, &str),
+        mut visit: impl FnMut(&Arc<str>, &str),
     ) {
         let (BodyRule::Judged(judged), Body::Fields(fields), true) =
             (&self.policy.body, body, self.is_live())
