@@ -21,6 +21,10 @@ use std::time::Instant;
 
 use policies::SHAPES;
 
+/// The binary's, or the figures would be of another program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let after = |flag: &str| arguments.iter().skip_while(|a| *a != flag).nth(1).cloned();

@@ -8,6 +8,7 @@
 //! forbid on GET covers HEAD, and every reading of the path that an upstream might take is walked.
 
 mod group;
+mod literals;
 mod radix;
 mod view;
 
@@ -18,6 +19,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use self::group::Group;
+use self::literals::Literals;
 pub(super) use self::view::PathView;
 use super::compile::Policy;
 use super::facts::FactRef;
@@ -153,7 +155,7 @@ struct Tree {
 
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<Box<str>, u32, FixedState>,
+    literals: Literals,
     any: Option<u32>,
     patterns: Vec<(Pattern, u32)>,
     /// Where the path ends here: without a trailing slash, with one.
@@ -268,7 +270,7 @@ impl Tree {
                 } else {
                     text.clone()
                 };
-                *node.literals.entry(key).or_insert(next)
+                node.literals.get_or_insert(key, next)
             }
             Part::Any => *node.any.get_or_insert(next),
             Part::Matches(pattern) => match node
@@ -296,8 +298,8 @@ impl Tree {
     }
 
     fn file(&mut self, policies: &[Policy], problems: &mut Vec<Crowded>) {
+        self.nodes.shrink_to_fit();
         for node in &mut self.nodes {
-            node.literals.shrink_to_fit();
             for leaf in node.end.iter_mut().chain(&mut node.tail).flatten() {
                 let slots = std::iter::once(&mut leaf.any)
                     .chain(leaf.methods.iter_mut().map(|(_, slot)| slot));
@@ -316,16 +318,13 @@ impl Tree {
     }
 
     fn literal(&self, node: &Node, text: &str) -> Option<u32> {
-        if node.literals.is_empty() {
+        if matches!(node.literals, Literals::None) {
             return None;
         }
         if self.wide && text.bytes().any(|b| b.is_ascii_uppercase()) {
-            return node
-                .literals
-                .get(text.to_ascii_lowercase().as_str())
-                .copied();
+            return node.literals.get(&text.to_ascii_lowercase());
         }
-        node.literals.get(text).copied()
+        node.literals.get(text)
     }
 
     /// Visits every node that a segment of this text leads to.

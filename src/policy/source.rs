@@ -12,7 +12,7 @@ mod wire;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use http::{HeaderName, HeaderValue};
 
 use super::body::Projection;
@@ -175,6 +175,7 @@ pub struct BodyIds {
     lists: HashMap<Vec<Pointer>, u32, FixedState>,
     /// What many policies read alike is worked out and kept once.
     projections: HashMap<Reading, Projection, FixedState>,
+    labels: HashSet<Arc<str>, FixedState>,
 }
 
 /// What one policy reads of a body: its fields, and its closed list.
@@ -185,6 +186,13 @@ impl BodyIds {
     pub fn field(&mut self, pointer: &Pointer) -> u32 {
         let next = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
         *self.fields.entry(pointer.clone()).or_insert(next)
+    }
+
+    /// The label, shared with all policies that judge a fact of this name.
+    fn label(&mut self, text: &str) -> Arc<str> {
+        self.labels
+            .get_or_insert_with(text, |text| text.into())
+            .clone()
     }
 
     /// The projection of these fields, sorted, and of what `only` admits, with the latter's id.
@@ -408,7 +416,7 @@ impl<'p> Reader<'p> {
         let mut stage = stage_of(&fact);
         matcher.references(&mut |fact| stage = stage.max(stage_of(fact)));
         self.conditions.push(Condition {
-            label: label.into(),
+            label: self.scope.fields.label(label),
             fact,
             matcher,
             stage,
