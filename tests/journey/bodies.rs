@@ -161,3 +161,30 @@ async fn heads_alone_hold_no_room_for_judged_bodies() {
         .await;
     assert_eq!(answer.status, 200);
 }
+
+#[tokio::test]
+async fn a_key_that_goes_while_a_body_comes_in_forwards_nothing() {
+    let mut gateway = Gateway::with(POLICIES, "").await;
+    let mut client = TcpStream::connect(gateway.running().addresses[0])
+        .await
+        .unwrap();
+    let head = format!(
+        "POST /items HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nauthorization: Bearer {}\r\ncontent-length: 13\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
+        crate::harness::token("agent/7"),
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    // The gateway wants the body, so the token was found good before its key goes.
+    let mut come = [0; 25];
+    client.read_exact(&mut come).await.unwrap();
+    assert_eq!(&come, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let other = "another-secret-that-is-long-enough-too!!";
+    std::fs::write(gateway.file("shared.secret"), other).unwrap();
+    gateway.running().reload().await.unwrap();
+    client.write_all(b"{\"name\":\"ok\"}").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains(r#""detail":"bad_signature""#), "{answer}");
+    assert_eq!(gateway.upstream.count(), 0);
+    let records = gateway.stop().await;
+    assert_eq!(of_kind(&records, "decision")[0]["detail"], "bad_signature");
+}
