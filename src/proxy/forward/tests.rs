@@ -331,6 +331,25 @@ async fn neither_the_permit_nor_the_routes_patience_is_outlived() {
 }
 
 #[tokio::test]
+async fn over_a_connection_that_waits_nothing_is_sent_after_the_end() {
+    let (upstream, mut heads) = seeing(true).await;
+    let over = Timestamp::now() - SignedDuration::from_millis(30);
+    for (path, until) in [("/first", None), ("/late", Some(over)), ("/third", None)] {
+        let request = Canonical::new("GET", "api.test", path, None).unwrap();
+        let (route, headers) = (route(), HeaderMap::new());
+        let outbound = outbound(&route, &request, &headers);
+        let sent = forward(Permit::for_tests(until), outbound, &upstream).await;
+        if until.is_some() {
+            assert!(matches!(sent, Err(UpstreamError::Expired)));
+            continue;
+        }
+        assert_eq!(sent.unwrap().response.status(), 204);
+        let head = heads.recv().await.unwrap();
+        assert!(head.starts_with(&format!("GET {path} ")), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn a_101_that_nobody_asked_for_is_refused() {
     let address = raw(|mut socket, _| async move {
         head(&mut socket).await;
