@@ -3,6 +3,9 @@
 //! Readers of forms differ more than those of JSON: some ignore case, PHP reads `a.b` and `a b` as `a_b`, and
 //! many read `a[]` and `a[x]` into `a`. So a name that is a variant of a judged one is refused even where it
 //! stands alone, and so are pairs without `=`, pairs without a name and what isn't printable ASCII as it came.
+//! Brackets that aren't a name's whole tail are repaired differently everywhere (PHP reads `a[b` as `a_b` and
+//! `a[b]c` as `a[b]`, Rack `[a]` and `a]` as `a`), so they are refused in every name. So is a field that
+//! overrides the method.
 
 use std::borrow::Cow;
 
@@ -10,6 +13,7 @@ use super::trie::{LISTS, Node, step};
 use super::{Place, Plan, Slot};
 use crate::policy::fault::Fault;
 use crate::policy::json::fold::fold;
+use crate::policy::normalise::query::overrides_method;
 
 /// The names that a projection asks for, ready to be compared.
 #[derive(Debug)]
@@ -68,8 +72,11 @@ pub(super) fn read<'b>(
         let (name, value) = pair.split_at_checked(equals).ok_or(Fault::FormSyntax)?;
         let name = decode(name)?;
         let value = decode(value.get(1..).unwrap_or_default())?;
-        if name.is_empty() || name.chars().any(char::is_control) {
+        if name.is_empty() || name.chars().any(char::is_control) || !brackets_close(&name) {
             return Err(Fault::FormSyntax);
+        }
+        if overrides_method(&name) {
+            return Err(Fault::MethodOverride);
         }
         let key = Key::of(&name);
         if plan.form.admit(&name, &key)? || plan.form.closed {
@@ -121,7 +128,7 @@ fn place<'b>(
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key<'n> {
     base: Cow<'n, str>,
-    /// Empty also for `[]`, which some readers take for the bare name and others for any subscript.
+    /// Empty also where it has a `[]`, which some readers take for the bare name and others for any subscript.
     subscript: Cow<'n, str>,
 }
 
@@ -129,7 +136,11 @@ impl<'n> Key<'n> {
     fn of(name: &'n str) -> Key<'n> {
         let bracket = name.find('[').filter(|at| *at > 0).unwrap_or(name.len());
         let (base, subscript) = name.split_at_checked(bracket).unwrap_or((name, ""));
-        let subscript = if subscript == "[]" { "" } else { subscript };
+        let subscript = if subscript.contains("[]") {
+            ""
+        } else {
+            subscript
+        };
         Key {
             base: lenient(base.trim_start_matches(' ')),
             subscript: lenient(subscript),
@@ -143,10 +154,25 @@ impl<'n> Key<'n> {
         }
     }
 
-    /// Whether a lenient reader may take the two, which have one base, for one.
+    /// Whether a lenient reader may take the two, which have one base, for one, or the one for a part of the other.
     fn is_variant(&self, other: &Key<'_>) -> bool {
-        self.subscript.is_empty() || other.subscript.is_empty() || self.subscript == other.subscript
+        self.subscript.starts_with(&*other.subscript)
+            || other.subscript.starts_with(&*self.subscript)
     }
+}
+
+/// Whether all brackets of a name are a tail of whole subscripts: `a[b][]`.
+fn brackets_close(name: &str) -> bool {
+    let Some((base, tail)) = name.split_once('[') else {
+        return !name.contains(']');
+    };
+    let subscripts = tail.strip_suffix(']');
+    !base.is_empty()
+        && !base.contains(']')
+        && subscripts.is_some_and(|all| {
+            let mut each = all.split("][");
+            each.all(|subscript| !subscript.contains(['[', ']']))
+        })
 }
 
 fn lenient(text: &str) -> Cow<'_, str> {
