@@ -47,6 +47,7 @@
 
 mod case;
 mod client;
+mod fields;
 mod http2;
 mod judge;
 mod upstream;
@@ -78,13 +79,18 @@ macro_rules! suites {
 }
 
 suites! {
+    content,
+    form,
     framing,
     header,
     host,
     http2,
+    json,
     method,
     path,
     query,
+    rpc,
+    websocket,
 }
 
 /// A file without a test would hold nothing, and a lesson that stands twice teaches nothing.

@@ -407,7 +407,7 @@ fn plain(bytes: &[u8]) -> (Option<String>, Option<Vec<u8>>) {
     let body = match length {
         _ if head.contains("\r\ntransfer-encoding") || head.contains("\r\nupgrade") => None,
         None => Some(Vec::new()),
-        Some(Ok(length)) => rest.get(..length).map(latin1),
+        Some(Ok(length)) => latin1(rest).get(..length).map(<[u8]>::to_vec),
         Some(Err(_)) => None,
     };
     (target.map(str::to_owned), body)
