@@ -55,7 +55,7 @@ async fn one_framing_is_fine_and_made_anew() {
         ),
         (
             "Transfer-Encoding:  Chunked ",
-            format!("05;a=\"b\"\r\n{{\"nam\r\n8\r\ne\":\"ok\"}}\r\n0\r\nx-trailer: c\r\n\r\n"),
+            "05;a=\"b\"\r\n{\"nam\r\n8\r\ne\":\"ok\"}\r\n0\r\nx-trailer: c\r\n\r\n".to_owned(),
         ),
     ] {
         let gateway = Gateway::start().await;
