@@ -64,7 +64,7 @@ use self::upstream::Recording;
 use crate::harness::{Gateway, Setup, token_until};
 
 /// Whether the strict HTTP/1 gate below hyper stands.
-const GATE: bool = false;
+const GATE: bool = true;
 
 macro_rules! suites {
     ($($name:ident,)*) => {
