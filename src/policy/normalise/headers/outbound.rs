@@ -45,6 +45,11 @@ pub fn outbound(incoming: &HeaderMap, version: Version, rules: &Outgoing<'_>) ->
             forwarded.append(name.clone(), value.clone());
         }
     }
+    // An HTTP/2 client may send its cookies in crumbs, which are one header everywhere else (RFC 9113, 8.2.3): of several
+    // Cookie lines servers of HTTP/1.1 read the first, the last or all.
+    if !rules.http2 && version == Version::HTTP_2 {
+        join_cookies(&mut forwarded);
+    }
     // HTTP/2 keeps one use of TE, by which gRPC clients say that they read trailers (RFC 9113, 8.2.2)
     if rules.http2 && version == Version::HTTP_2 && accepts_trailers(incoming) {
         forwarded.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -208,6 +213,18 @@ fn only_by_name(name: &str) -> bool {
             | "x-host"
     ) || BELIEVED.iter().any(|prefix| name.starts_with(prefix))
         || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs = headers.get_all(header::COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = crumbs.iter().map(HeaderValue::as_bytes).collect();
+    // Values that were valid one by one are so together; were they not, no cookie would go on.
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    headers.remove(header::COOKIE);
+    headers.extend(joined.map(|joined| (header::COOKIE, joined)));
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
