@@ -33,6 +33,9 @@
 //!   second of that name, and `absent: [x-a]` isn't. What a tunnel carries is its body.
 //! - `{ deny: <reason> }` with `detail` and `policies`: the reason's status, a problem document and one record that
 //!   say the same. The upstream got nothing.
+//! - `{ cut: <id> }`: a permit on record whose streamed body broke: the upstream got the beginning of the request and an
+//!   end within it, and the answer isn't 200.
+//! - `unanswered: true` beside `deny`: the stream or connection ends without the answer.
 //! - `{ closed: 400 }`, `431` or `end`: no record, nothing for the upstream; that bare status, or no answer at all. It
 //!   is always the last.
 //! - `bodiless: true` beside each of them: the answer is one to HEAD (known by itself for the first of a connection).
@@ -60,7 +63,7 @@ use self::case::{Case, Sent, Suite};
 use self::client::Talk;
 use self::judge::Found;
 use self::upstream::Recording;
-use crate::harness::{Gateway, Setup, token_until};
+use crate::harness::{Gateway, Setup, token_until, until};
 
 /// Whether the strict HTTP/1 gate below hyper stands.
 const GATE: bool = false;
@@ -80,6 +83,7 @@ macro_rules! suites {
 suites! {
     framing,
     header,
+    header_any,
     host,
     http2,
     method,
@@ -183,6 +187,13 @@ impl Bench {
             Sent::Http1(bytes) => client::talk(self.gateway.address, bytes, case).await?,
             Sent::Http2(stream) => Talk::of(http2::talk(self.gateway.address, stream).await?),
         };
+        if case.cut() {
+            self.recording.cut().await;
+        }
+        // An end may overtake the record of why it came.
+        if case.expect.iter().any(|expect| expect.unanswered) {
+            until(&case.lesson, || self.records().1.len() >= case.records()).await;
+        }
         let found = self.found(talk).await?;
         judge::judge(case, sent, &found)
     }
@@ -202,19 +213,25 @@ impl Bench {
         }
     }
 
+    /// The decisions since the last look, but for controls, and how long the log is now.
+    fn records(&self) -> (usize, Vec<Value>) {
+        let text = std::fs::read_to_string(self.gateway.file("audit.jsonl")).unwrap();
+        // The last line may be half written.
+        let end = text.rfind('\n').map_or(0, |at| at + 1);
+        let records = text[self.read..end]
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|record: &Value| {
+                record["kind"] == "decision" && record["request"]["path"] != client::CONTROL_PATH
+            });
+        (end, records.collect())
+    }
+
     /// What has come to the upstream and on record since the last look, but for controls.
     async fn found(&mut self, talk: Talk) -> Result<Found, String> {
         let requests = self.recording.take().await?;
-        let path = self.gateway.file("audit.jsonl");
-        let text = std::fs::read_to_string(path).unwrap();
-        let records: Vec<Value> = text[self.read..]
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .filter(|r: &Value| {
-                r["kind"] == "decision" && r["request"]["path"] != client::CONTROL_PATH
-            })
-            .collect();
-        self.read = text.len();
+        let (read, records) = self.records();
+        self.read = read;
         Ok(Found {
             talk,
             requests,

@@ -24,6 +24,8 @@ struct Seen {
     requests: Vec<Request>,
     /// Each connection's bytes that are part of no whole request.
     pending: Vec<Vec<u8>>,
+    /// Connections that ended within a request.
+    cut: usize,
     /// Tunnels that are open.
     tunnels: usize,
     /// What no client of this upstream may send.
@@ -77,6 +79,12 @@ impl Recording {
         Recording { address, seen }
     }
 
+    /// Waits until a connection has ended within a request, and forgets it.
+    pub async fn cut(&self) {
+        until("a request is cut off", || self.seen.lock().unwrap().cut > 0).await;
+        self.seen.lock().unwrap().cut = 0;
+    }
+
     /// The requests that came, but for controls. Bytes beside them are an error.
     pub async fn take(&self) -> Result<Vec<Request>, String> {
         until("a tunnel ends", || self.seen.lock().unwrap().tunnels == 0).await;
@@ -88,7 +96,8 @@ impl Recording {
         }
         let mut requests = std::mem::take(&mut seen.requests);
         requests.retain(|request| request.target != CONTROL_PATH);
-        if !faults.is_empty() || !pending.is_empty() {
+        let cut = std::mem::take(&mut seen.cut);
+        if !faults.is_empty() || !pending.is_empty() || cut > 0 {
             let pending = as_latin1(&pending);
             return Err(format!(
                 "the upstream got {pending:?} beside {requests:?}: {faults:?}"
@@ -100,7 +109,15 @@ impl Recording {
 
 async fn serve(mut stream: TcpStream, number: usize, seen: Arc<Mutex<Seen>>) {
     let mut bytes = Vec::new();
-    while let Ok(1..) = stream.read_buf(&mut bytes).await {
+    loop {
+        if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+            if !bytes.is_empty() {
+                let mut seen = seen.lock().unwrap();
+                seen.pending[number].clear();
+                seen.cut += 1;
+            }
+            return;
+        }
         loop {
             let (answer, end) = {
                 let mut seen = seen.lock().unwrap();
