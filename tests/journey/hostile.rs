@@ -188,11 +188,15 @@ impl Bench {
             Sent::Http2(stream) => Talk::of(http2::talk(self.gateway.address, stream).await?),
         };
         if case.cut() {
-            self.recording.cut().await;
+            until(&case.lesson, || self.has_ended()).await;
+            self.recording.forget_cut().await;
         }
         // An end may overtake the record of why it came.
         if case.expect.iter().any(|expect| expect.unanswered) {
-            until(&case.lesson, || self.records().1.len() >= case.records()).await;
+            until(&case.lesson, || {
+                self.records("decision").1.len() >= case.records()
+            })
+            .await;
         }
         let found = self.found(talk).await?;
         judge::judge(case, sent, &found)
@@ -213,8 +217,15 @@ impl Bench {
         }
     }
 
-    /// The decisions since the last look, but for controls, and how long the log is now.
-    fn records(&self) -> (usize, Vec<Value>) {
+    /// Whether the request that is on record as permitted has its outcome there.
+    fn has_ended(&self) -> bool {
+        let (permits, ends) = (self.records("decision").1, self.records("outcome").1);
+        ends.iter()
+            .any(|end| permits.iter().any(|permit| permit["id"] == end["id"]))
+    }
+
+    /// The records of a kind since the last look, but for controls' decisions, and how long the log is now.
+    fn records(&self, kind: &str) -> (usize, Vec<Value>) {
         let text = std::fs::read_to_string(self.gateway.file("audit.jsonl")).unwrap();
         // The last line may be half written.
         let end = text.rfind('\n').map_or(0, |at| at + 1);
@@ -222,7 +233,7 @@ impl Bench {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .filter(|record: &Value| {
-                record["kind"] == "decision" && record["request"]["path"] != client::CONTROL_PATH
+                record["kind"] == kind && record["request"]["path"] != client::CONTROL_PATH
             });
         (end, records.collect())
     }
@@ -230,7 +241,7 @@ impl Bench {
     /// What has come to the upstream and on record since the last look, but for controls.
     async fn found(&mut self, talk: Talk) -> Result<Found, String> {
         let requests = self.recording.take().await?;
-        let (read, records) = self.records();
+        let (read, records) = self.records("decision");
         self.read = read;
         Ok(Found {
             talk,
