@@ -23,7 +23,6 @@
 //!     h2: [[":method", GET], …]     # or one HTTP/2 stream of exactly these fields; `body` or `bytes` may follow
 //!     trailers: [[x-a, b]]          # with `h2`: a second header block, which ends the stream
 //!     end: true                     # the client ends its side of the connection after its last byte
-//!     needs: gate                   # fails only once [`GATE`] is set
 //!     expect: …                     # one of the following, or a list of them: the answers, in their order
 //! ```
 //!
@@ -64,9 +63,6 @@ use self::client::Talk;
 use self::judge::Found;
 use self::upstream::Recording;
 use crate::harness::{Gateway, Setup, token_until, until};
-
-/// Whether the strict HTTP/1 gate below hyper stands.
-const GATE: bool = false;
 
 macro_rules! suites {
     ($($name:ident,)*) => {
@@ -153,10 +149,7 @@ async fn run(name: &str) {
             // what is sent can be long, and so can be what comes back
             let lines = told.lines().map(|line| line.chars().take(700).collect());
             let told = lines.collect::<Vec<String>>().join("\n");
-            match case.gate && !GATE {
-                true => println!("waits for the gate: {told}"),
-                false => wrong.push(told),
-            }
+            wrong.push(told);
         }
     }
     let count = suite.cases.len();

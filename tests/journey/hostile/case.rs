@@ -27,7 +27,6 @@ pub struct Case {
     pub body: Option<Vec<u8>>,
     /// The client ends its side after the last byte.
     pub end: bool,
-    pub gate: bool,
     pub expect: Vec<Expect>,
 }
 
@@ -111,9 +110,8 @@ const SETUP: [&str; 6] = [
     "policies", "listener", "route", "upstream", "provider", "more",
 ];
 
-const CASE: [&str; 12] = [
-    "lesson", "send", "head", "headers", "body", "bytes", "both", "h2", "trailers", "end", "needs",
-    "expect",
+const CASE: [&str; 11] = [
+    "lesson", "send", "head", "headers", "body", "bytes", "both", "h2", "trailers", "end", "expect",
 ];
 
 const EXPECT: [&str; 13] = [
@@ -203,12 +201,6 @@ impl Reader<'_> {
             target: None,
             body: None,
             end,
-            gate: fields.optional("needs").is_some_and(|at| {
-                if !at.is_word("gate") {
-                    at.problem(problems, "expected `gate`");
-                }
-                true
-            }),
             expect: fields
                 .required("expect", problems)?
                 .one_or_many()
@@ -430,7 +422,7 @@ fn plain(bytes: &[u8]) -> (Option<String>, Option<Vec<u8>>) {
     let body = match length {
         _ if head.contains("\r\ntransfer-encoding") || head.contains("\r\nupgrade") => None,
         None => Some(Vec::new()),
-        Some(Ok(length)) => rest.get(..length).map(latin1),
+        Some(Ok(length)) => latin1(rest).get(..length).map(<[u8]>::to_vec),
         Some(Err(_)) => None,
     };
     (target.map(str::to_owned), body)
