@@ -170,7 +170,8 @@ fn passes(name: &HeaderName, incoming: &HeaderMap, rules: &Outgoing<'_>) -> bool
 }
 
 /// The connection's own headers, and those by which a proxy tells an upstream whence a request came and what
-/// it was for: an upstream must be able to believe them.
+/// it was for: an upstream must be able to believe them. `Proxy` is nobody's header, and becomes the variable
+/// `HTTP_PROXY` of a CGI program, whose own requests then go there.
 fn never_passes(name: &str) -> bool {
     matches!(
         name,
@@ -180,6 +181,7 @@ fn never_passes(name: &str) -> bool {
             | "host"
             | "http2-settings"
             | "keep-alive"
+            | "proxy"
             | "proxy-authenticate"
             | "proxy-authorization"
             | "proxy-connection"
@@ -205,12 +207,19 @@ fn only_by_name(name: &str) -> bool {
             | "client-cert-chain"
             | "client-ip"
             | "fastly-client-ip"
+            | "fly-client-ip"
+            | "front-end-https"
             | "remote-user"
             | "true-client-ip"
+            | "x-azure-clientip"
             | "x-client-cert"
             | "x-client-ip"
             | "x-cluster-client-ip"
             | "x-host"
+            | "x-http-host-override"
+            | "x-proxyuser-ip"
+            | "x-scheme"
+            | "x-url-scheme"
     ) || BELIEVED.iter().any(|prefix| name.starts_with(prefix))
         || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
@@ -242,13 +251,29 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-const BELIEVED: [&str; 6] = [
+/// How the names begin in which gateways say whom they have verified, and what was asked for. Sign-on proxies and the
+/// gateways of clouds each have their own.
+const BELIEVED: [&str; 20] = [
+    "cf-access-",
     "ssl-client-",
+    "tailscale-user-",
+    "x-amzn-oidc-",
+    "x-appengine-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-consumer-",
     "x-envoy-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
     "x-original-",
+    "x-pomerium-",
     "x-remote-",
     "x-rewrite-",
     "x-ssl-client-",
+    "x-vouch-",
+    "x-webauth-",
 ];
 
 #[cfg(test)]
