@@ -21,7 +21,6 @@ mod hostile;
 mod lifecycle;
 mod pki;
 mod process;
-mod raw;
 mod records;
 mod streams;
 mod tls;

@@ -27,7 +27,6 @@ pub struct Case {
     pub body: Option<Vec<u8>>,
     /// The client ends its side after the last byte.
     pub end: bool,
-    pub gate: bool,
     pub expect: Vec<Expect>,
 }
 
@@ -39,6 +38,8 @@ pub enum Sent {
 pub struct Expect {
     pub verdict: Verdict,
     pub bodiless: bool,
+    /// There is a record, and no answer.
+    pub unanswered: bool,
     pub continued: Option<bool>,
 }
 
@@ -55,6 +56,8 @@ pub enum Verdict {
         detail: Option<String>,
         policies: Option<Vec<String>>,
     },
+    /// A permit of this policy whose request the upstream got in part only.
+    Cut { policy: String },
     /// A bare status, or none.
     Closed(Option<u16>),
 }
@@ -69,7 +72,19 @@ impl fmt::Display for Sent {
 }
 
 impl Case {
-    /// Whether anything of it is permitted.
+    /// How many records there must be.
+    pub fn records(&self) -> usize {
+        let recorded = |e: &&Expect| !matches!(e.verdict, Verdict::Closed(_));
+        self.expect.iter().filter(recorded).count()
+    }
+
+    /// Whether a part of a request comes to the upstream.
+    pub fn cut(&self) -> bool {
+        let cut = |e: &Expect| matches!(e.verdict, Verdict::Cut { .. });
+        self.expect.iter().any(cut)
+    }
+
+    /// Whether all of it is permitted.
     pub fn permits(&self) -> bool {
         let permit = |e: &Expect| matches!(e.verdict, Verdict::Permit { .. });
         self.expect.iter().all(permit)
@@ -95,13 +110,13 @@ const SETUP: [&str; 6] = [
     "policies", "listener", "route", "upstream", "provider", "more",
 ];
 
-const CASE: [&str; 12] = [
-    "lesson", "send", "head", "headers", "body", "bytes", "both", "h2", "trailers", "end", "needs",
-    "expect",
+const CASE: [&str; 11] = [
+    "lesson", "send", "head", "headers", "body", "bytes", "both", "h2", "trailers", "end", "expect",
 ];
 
-const EXPECT: [&str; 11] = [
+const EXPECT: [&str; 13] = [
     "permit",
+    "cut",
     "target",
     "forwarded",
     "header",
@@ -111,6 +126,7 @@ const EXPECT: [&str; 11] = [
     "policies",
     "closed",
     "bodiless",
+    "unanswered",
     "continued",
 ];
 
@@ -185,12 +201,6 @@ impl Reader<'_> {
             target: None,
             body: None,
             end,
-            gate: fields.optional("needs").is_some_and(|at| {
-                if !at.is_word("gate") {
-                    at.problem(problems, "expected `gate`");
-                }
-                true
-            }),
             expect: fields
                 .required("expect", problems)?
                 .one_or_many()
@@ -280,6 +290,7 @@ impl Reader<'_> {
         Some(Expect {
             verdict: self.verdict(at, &fields, utf8, problems)?,
             bodiless: flag("bodiless", problems).unwrap_or(false),
+            unanswered: flag("unanswered", problems).unwrap_or(false),
             continued: flag("continued", problems),
         })
     }
@@ -296,8 +307,9 @@ impl Reader<'_> {
             let at = fields.optional(key)?;
             Some(self.texts(&at, problems))
         };
-        match ["permit", "deny", "closed"].map(|key| one(key, problems)) {
-            [Some(policy), None, None] => Some(Verdict::Permit {
+        match ["permit", "cut", "deny", "closed"].map(|key| one(key, problems)) {
+            [None, Some(policy), None, None] => Some(Verdict::Cut { policy }),
+            [Some(policy), None, None, None] => Some(Verdict::Permit {
                 policy,
                 target: one("target", problems),
                 forwarded: one("forwarded", problems).map(|text| match utf8 {
@@ -312,7 +324,7 @@ impl Reader<'_> {
                     .collect(),
                 absent: many("absent", problems).unwrap_or_default(),
             }),
-            [None, Some(code), None] => {
+            [None, None, Some(code), None] => {
                 let reason = Reason::from_code(&code);
                 let detail = one("detail", problems);
                 let known = |d: &String| Fault::ALL.iter().any(|fault| fault.code() == d);
@@ -325,8 +337,8 @@ impl Reader<'_> {
                     policies: many("policies", problems),
                 })
             }
-            [None, None, Some(how)] if how == "end" => Some(Verdict::Closed(None)),
-            [None, None, Some(how)] => {
+            [None, None, None, Some(how)] if how == "end" => Some(Verdict::Closed(None)),
+            [None, None, None, Some(how)] => {
                 let status = how.parse().ok();
                 if status.is_none() {
                     at.problem(problems, "expected 400, 431 or `end`");
@@ -334,7 +346,10 @@ impl Reader<'_> {
                 Some(Verdict::Closed(Some(status?)))
             }
             _ => {
-                at.problem(problems, "expected one of `permit`, `deny` and `closed`");
+                at.problem(
+                    problems,
+                    "expected one of `permit`, `cut`, `deny` and `closed`",
+                );
                 None
             }
         }

@@ -52,11 +52,10 @@ pub async fn talk(address: SocketAddr, bytes: &[u8], case: &Case) -> Result<Talk
     let mut closes = false;
     let reading = async {
         for (i, expect) in case.expect.iter().enumerate() {
-            if let Verdict::Closed(status) = expect.verdict {
-                closes = true;
-                if status.is_none() {
-                    break;
-                }
+            let closed = matches!(expect.verdict, Verdict::Closed(_) | Verdict::Cut { .. });
+            closes |= closed || expect.unanswered;
+            if expect.unanswered || matches!(expect.verdict, Verdict::Closed(None)) {
+                break;
             }
             let bodiless = expect.bodiless || (i == 0 && bytes.starts_with(b"HEAD "));
             let Some(answer) = reader.answer(bodiless).await else {

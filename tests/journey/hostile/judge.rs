@@ -38,6 +38,8 @@ fn compare(case: &Case, sent: &Sent, found: &Found) -> Result<(), String> {
     for expect in &case.expect {
         let answer = match expect.verdict {
             Verdict::Closed(None) => None,
+            Verdict::Deny { .. } if expect.unanswered => None,
+            Verdict::Cut { .. } => answers.next(),
             Verdict::Closed(Some(_)) | Verdict::Permit { .. } | Verdict::Deny { .. } => {
                 Some(answers.next().ok_or("no answer")?)
             }
@@ -60,6 +62,12 @@ fn compare(case: &Case, sent: &Sent, found: &Found) -> Result<(), String> {
             (Verdict::Deny { .. }, answer) => {
                 let record = records.next().ok_or("no record")?;
                 denied(expect, sent, answer, record)?;
+            }
+            (Verdict::Cut { policy }, answer) => {
+                let record = records.next().ok_or("no record")?;
+                recorded(record, policy)?;
+                let fine = answer.is_some_and(|answer| answer.status == 200);
+                same("200", &fine, &false)?;
             }
             (Verdict::Permit { .. }, None) => {}
         }
@@ -96,8 +104,7 @@ fn permitted(
     else {
         return Ok(());
     };
-    let verdict = (&record["decision"], &record["policies"]);
-    same("record", &verdict, &(&json!("permit"), &json!([policy])))?;
+    recorded(record, policy)?;
     let request = request.ok_or("the upstream got nothing")?;
     let upgraded = !request.values("upgrade").is_empty();
     same(
@@ -142,6 +149,11 @@ fn permitted(
     Ok(())
 }
 
+fn recorded(record: &Value, policy: &str) -> Result<(), String> {
+    let verdict = (&record["decision"], &record["policies"]);
+    same("record", &verdict, &(&json!("permit"), &json!([policy])))
+}
+
 fn denied(
     expect: &Expect,
     sent: &Sent,
@@ -168,7 +180,11 @@ fn denied(
             &json!(policies),
         )?;
     }
-    let answer = answer.ok_or("no answer")?;
+    let answer = match answer {
+        None if expect.unanswered => return Ok(()),
+        None => return Err("no answer".to_owned()),
+        Some(answer) => answer,
+    };
     let bodiless = match sent {
         Sent::Http1(bytes) => expect.bodiless || bytes.starts_with(b"HEAD "),
         Sent::Http2(stream) => stream.fields.iter().any(|(_, value)| value == b"HEAD"),

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::case::as_latin1;
-use super::client::CONTROL_PATH;
+use super::client::{CONTROL, CONTROL_PATH};
 use crate::harness::until;
 
 /// The upstream, and what has come since the last look.
@@ -24,6 +24,8 @@ struct Seen {
     requests: Vec<Request>,
     /// Each connection's bytes that are part of no whole request.
     pending: Vec<Vec<u8>>,
+    /// Connections that ended within a request.
+    cut: usize,
     /// Tunnels that are open.
     tunnels: usize,
     /// What no client of this upstream may send.
@@ -77,6 +79,16 @@ impl Recording {
         Recording { address, seen }
     }
 
+    /// Forgets what connections have ended within a request. What was sent before this is called has been read.
+    pub async fn forget_cut(&self) {
+        // A round of its own: what came to the upstream earlier is looked at earlier.
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(CONTROL.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        self.seen.lock().unwrap().cut = 0;
+    }
+
     /// The requests that came, but for controls. Bytes beside them are an error.
     pub async fn take(&self) -> Result<Vec<Request>, String> {
         until("a tunnel ends", || self.seen.lock().unwrap().tunnels == 0).await;
@@ -88,7 +100,8 @@ impl Recording {
         }
         let mut requests = std::mem::take(&mut seen.requests);
         requests.retain(|request| request.target != CONTROL_PATH);
-        if !faults.is_empty() || !pending.is_empty() {
+        let cut = std::mem::take(&mut seen.cut);
+        if !faults.is_empty() || !pending.is_empty() || cut > 0 {
             let pending = as_latin1(&pending);
             return Err(format!(
                 "the upstream got {pending:?} beside {requests:?}: {faults:?}"
@@ -100,7 +113,15 @@ impl Recording {
 
 async fn serve(mut stream: TcpStream, number: usize, seen: Arc<Mutex<Seen>>) {
     let mut bytes = Vec::new();
-    while let Ok(1..) = stream.read_buf(&mut bytes).await {
+    loop {
+        if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+            if !bytes.is_empty() {
+                let mut seen = seen.lock().unwrap();
+                seen.pending[number].clear();
+                seen.cut += 1;
+            }
+            return;
+        }
         loop {
             let (answer, end) = {
                 let mut seen = seen.lock().unwrap();

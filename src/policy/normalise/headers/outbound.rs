@@ -47,6 +47,11 @@ pub fn outbound(incoming: &HeaderMap, version: Version, rules: &Outgoing<'_>) ->
             forwarded.append(name.clone(), value.clone());
         }
     }
+    // An HTTP/2 client may send its cookies in crumbs, which are one header everywhere else (RFC 9113, 8.2.3): of several
+    // Cookie lines servers of HTTP/1.1 read the first, the last or all.
+    if !rules.http2 && version == Version::HTTP_2 {
+        join_cookies(&mut forwarded);
+    }
     // HTTP/2 keeps one use of TE, by which gRPC clients say that they read trailers (RFC 9113, 8.2.2)
     if rules.http2 && version == Version::HTTP_2 && accepts_trailers(incoming) {
         forwarded.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -167,7 +172,8 @@ fn passes(name: &HeaderName, rules: &Outgoing<'_>) -> bool {
 }
 
 /// The connection's own headers, and those by which a proxy tells an upstream whence a request came and what
-/// it was for: an upstream must be able to believe them.
+/// it was for: an upstream must be able to believe them. `Proxy` is nobody's header, and becomes the variable
+/// `HTTP_PROXY` of a CGI program, whose own requests then go there.
 fn never_passes(name: &str) -> bool {
     matches!(
         name,
@@ -177,6 +183,7 @@ fn never_passes(name: &str) -> bool {
             | "host"
             | "http2-settings"
             | "keep-alive"
+            | "proxy"
             | "proxy-authenticate"
             | "proxy-authorization"
             | "proxy-connection"
@@ -202,14 +209,33 @@ fn only_by_name(name: &str) -> bool {
             | "client-cert-chain"
             | "client-ip"
             | "fastly-client-ip"
+            | "fly-client-ip"
+            | "front-end-https"
             | "remote-user"
             | "true-client-ip"
+            | "x-azure-clientip"
             | "x-client-cert"
             | "x-client-ip"
             | "x-cluster-client-ip"
             | "x-host"
+            | "x-http-host-override"
+            | "x-proxyuser-ip"
+            | "x-scheme"
+            | "x-url-scheme"
     ) || BELIEVED.iter().any(|prefix| name.starts_with(prefix))
         || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs = headers.get_all(header::COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = crumbs.iter().map(HeaderValue::as_bytes).collect();
+    // Values that were valid one by one are so together; were they not, no cookie would go on.
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    headers.remove(header::COOKIE);
+    headers.extend(joined.map(|joined| (header::COOKIE, joined)));
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -220,13 +246,29 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-const BELIEVED: [&str; 6] = [
+/// How the names begin in which gateways say whom they have verified, and what was asked for. Sign-on proxies and the
+/// gateways of clouds each have their own.
+const BELIEVED: [&str; 20] = [
+    "cf-access-",
     "ssl-client-",
+    "tailscale-user-",
+    "x-amzn-oidc-",
+    "x-appengine-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-consumer-",
     "x-envoy-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
     "x-original-",
+    "x-pomerium-",
     "x-remote-",
     "x-rewrite-",
     "x-ssl-client-",
+    "x-vouch-",
+    "x-webauth-",
 ];
 
 #[cfg(test)]

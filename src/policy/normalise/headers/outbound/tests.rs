@@ -208,3 +208,24 @@ fn responses_lose_what_is_the_connections() {
     ];
     assert_eq!(left(true), upgraded);
 }
+
+#[test]
+fn crumbs_of_cookies_are_one_header_in_http1() {
+    let cookies = |came: &[(&str, &str)], version, http2| -> Vec<String> {
+        let rules = Outgoing {
+            forward: Forward::Any,
+            http2,
+            ..NOTHING
+        };
+        let forwarded = outbound(&map(came), version, &rules);
+        let values = forwarded.get_all(header::COOKIE).iter();
+        values.map(|v| v.to_str().unwrap().to_owned()).collect()
+    };
+    let crumbs = [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3")];
+    assert_eq!(cookies(&crumbs, H2, false), ["a=1; b=2; c=3"]);
+    assert_eq!(cookies(&crumbs, H2, true), ["a=1", "b=2; c=3"]);
+    // what an HTTP/1.1 client sends is nobody's to repair
+    assert_eq!(cookies(&crumbs, H1, false), ["a=1", "b=2; c=3"]);
+    assert_eq!(cookies(&crumbs[..1], H2, false), ["a=1"]);
+    assert!(cookies(&[], H2, false).is_empty());
+}
