@@ -52,8 +52,9 @@ pub enum CertificateError {
     /// A URI SAN with the scheme `spiffe` that is no SPIFFE ID of a workload.
     #[error("the certificate's SPIFFE ID isn't valid")]
     ClientSpiffeId,
-    /// An X.509-SVID that is a CA, may sign certificates or CRLs, or may not sign.
-    #[error("the certificate has a SPIFFE ID, and a use that an X.509-SVID's leaf may not have")]
+    /// A key whose stated use isn't to sign; an X.509-SVID without a stated use, that is a CA, or that may sign
+    /// certificates or CRLs.
+    #[error("the certificate's use isn't a client's")]
     ClientUsage,
     /// A certificate further up, as the client sent it, that may not sign certificates.
     #[error("an intermediate certificate isn't a CA's")]
@@ -85,6 +86,7 @@ impl PeerCertificate {
             may_sign_certificates(&parse(signer)?)?;
         }
         let names = Names::read(&parsed)?;
+        may_sign(&parsed)?;
         if names.spiffe_id.is_some() {
             is_svid_leaf(&parsed)?;
         }
@@ -176,6 +178,15 @@ fn parse<'c>(der: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, Certifi
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         Ok(_) | Err(_) => Err(CertificateError::ClientSyntax),
+    }
+}
+
+/// RFC 5280, section 4.2.1.3, which webpki leaves to its caller: a key whose use is stated and isn't to sign must not
+/// prove who somebody is.
+fn may_sign(leaf: &X509Certificate<'_>) -> Result<(), CertificateError> {
+    match key_usage(leaf)? {
+        Some(usage) if !usage.digital_signature() => Err(CertificateError::ClientUsage),
+        Some(_) | None => Ok(()),
     }
 }
 
