@@ -51,34 +51,38 @@ pub struct Connection {
     listener: usize,
     /// The certificate as it came, with those above it.
     chain: Vec<CertificateDer<'static>>,
-    /// The generation of the snapshot under which the certificate was last verified.
+    /// The generation of the snapshot under which the client was last accepted.
     vouched: AtomicU64,
     slot: Slot,
 }
 
 impl Connection {
-    /// Whether the client certificate would be accepted under this snapshot, which may be newer than the handshake:
-    /// an authority taken out, or a certificate on a new revocation list, ends open connections' rights as well.
+    /// Whether the client would be accepted under this snapshot, which may be newer than the handshake: an authority
+    /// taken out, a certificate on a new revocation list, or one that is asked for by now and didn't come, ends open
+    /// connections' rights as well.
     pub fn vouched(&self, snapshot: &Snapshot) -> bool {
-        if self.certificate.is_none() || self.vouched.load(Ordering::Relaxed) == snapshot.generation
-        {
+        if self.vouched.load(Ordering::Relaxed) == snapshot.generation {
             return true;
         }
         let listener = snapshot.config.listeners.get(self.listener);
         let verifier = listener.and_then(|listener| listener.tls.as_ref()?.clients.as_ref());
-        let (Some(verifier), Some((own, above))) = (verifier, self.chain.split_first()) else {
-            return false;
+        let accepted = match (verifier, self.chain.split_first()) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some(verifier), None) => !verifier.client_auth_mandatory(),
+            (Some(verifier), Some((own, above))) => verifier
+                .verify_client_cert(own, above, UnixTime::now())
+                .is_ok(),
         };
-        let verified = verifier.verify_client_cert(own, above, UnixTime::now());
-        if verified.is_ok() {
+        if accepted {
             self.vouched.store(snapshot.generation, Ordering::Relaxed);
         }
-        verified.is_ok()
+        accepted
     }
 
     /// The same under the snapshot in force.
     pub fn vouched_now(&self) -> bool {
-        self.certificate.is_none() || self.vouched(&self.slot.shared.snapshot())
+        self.vouched(&self.slot.shared.snapshot())
     }
 }
 
