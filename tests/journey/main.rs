@@ -17,6 +17,7 @@ mod connections;
 mod credentials;
 mod framing;
 mod harness;
+mod hostile_identity;
 mod lifecycle;
 mod pki;
 mod process;
