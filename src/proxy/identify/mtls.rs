@@ -28,6 +28,8 @@ pub struct PeerCertificate {
     pub not_before: Timestamp,
     /// The end of its validity; that moment itself no longer counts.
     pub not_after: Timestamp,
+    /// The last second of each authority's certificate that came with it, since 1970.
+    pub above_end: Box<[i64]>,
     /// SHA-256 over its DER form: what `cnf.x5t#S256` of a token names (RFC 8705).
     pub thumbprint: [u8; 32],
     // Who the peer is where no token comes.
@@ -81,9 +83,12 @@ impl PeerCertificate {
     pub fn read(chain: &[CertificateDer<'_>]) -> Result<PeerCertificate, CertificateError> {
         let (leaf, above) = chain.split_first().ok_or(CertificateError::ClientAbsent)?;
         let parsed = parse(leaf)?;
+        let mut above_end = Vec::with_capacity(above.len());
         for signer in above {
+            let signer = parse(signer)?;
             // webpki looks at the CA flag of those that it needs, and not at the key's use.
-            may_sign_certificates(&parse(signer)?)?;
+            may_sign_certificates(&signer)?;
+            above_end.push(signer.validity().not_after.timestamp());
         }
         let names = Names::read(&parsed)?;
         may_sign(&parsed)?;
@@ -103,6 +108,7 @@ impl PeerCertificate {
         Ok(PeerCertificate {
             not_before: moment(validity.not_before.timestamp()),
             not_after,
+            above_end: above_end.into(),
             thumbprint,
             alone: Arc::new(Principal {
                 workload: certificate.spiffe_id.clone(),
