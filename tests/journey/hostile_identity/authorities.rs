@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -132,6 +133,11 @@ impl Authorities {
 
     /// A revocation list of this authority.
     pub fn crl(&self, name: &str, revoked: &[u64]) -> String {
+        self.crl_until(name, revoked, FAR)
+    }
+
+    /// One that is past its time at this second.
+    pub fn crl_until(&self, name: &str, revoked: &[u64], end: u64) -> String {
         let revoked = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2020, 1, 1),
@@ -140,7 +146,7 @@ impl Authorities {
         });
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2020, 1, 1),
-            next_update: date_time_ymd(2090, 1, 1),
+            next_update: date_time_ymd(1970, 1, 1) + Duration::from_secs(end),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -173,6 +179,23 @@ impl Authorities {
         }
     }
 
+    /// A client of an authority between, each of which ends at its second.
+    pub fn short_lived(&self, authority_end: u64, end: u64) -> Client {
+        let at = |second| date_time_ymd(1970, 1, 1) + Duration::from_secs(second);
+        let mut above = authority("short-lived");
+        above.not_after = at(authority_end);
+        let key = KeyPair::generate().unwrap();
+        let above = CertifiedIssuer::signed_by(above, key, &self.all["clients"]).unwrap();
+        let mut own = params(&Leaf::default());
+        own.not_after = at(end);
+        let key = KeyPair::generate().unwrap();
+        let own = own.signed_by(&key, &above).unwrap();
+        Client {
+            chain: vec![own.der().clone(), above.der().clone()],
+            key: Arc::new(PrivateKeyDer::try_from(key.serialize_der()).unwrap()),
+        }
+    }
+
     /// A client that trusts the gateway, and remembers sessions whatever the name it asked for.
     pub fn client(&self, own: Option<&Client>, tls: &str) -> Arc<ClientConfig> {
         let versions: &[&SupportedProtocolVersion] = match tls {
@@ -200,6 +223,9 @@ impl Authorities {
         Arc::new(config)
     }
 }
+
+/// The year 2090.
+pub const FAR: u64 = 3_786_912_000;
 
 fn root(name: &str) -> Ca {
     CertifiedIssuer::self_signed(authority(name), KeyPair::generate().unwrap()).unwrap()

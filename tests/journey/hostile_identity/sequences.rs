@@ -1,14 +1,15 @@
 //! Attacks that need more than a few requests: sessions carried from one door to another, rights that end while
 //! they are remembered, and floods.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::ask::{self, Answer, Back};
-use super::authorities::Client;
+use super::authorities::{Client, FAR};
 use super::data::Token;
 use super::world::World;
 use crate::harness::{PATIENCE, of_kind};
@@ -187,6 +188,104 @@ async fn who_was_revoked_or_lost_its_authority_does_not_come_back_by_a_session()
     assert_eq!(by_certificate(&world, "optional", None, "1.3").await, "401");
 }
 
+async fn open_connection(world: &World, door: &str, own: Option<&Client>) -> TlsStream<TcpStream> {
+    let config = world.authorities.client(own, "1.3");
+    let tcp = TcpStream::connect(world.address(door)).await.unwrap();
+    ask::tls(tcp, config, HOST).await.unwrap()
+}
+
+/// One more request over a connection that is kept: status, and the body.
+async fn another<S>(stream: &mut S, path: &str, token: Option<&str>) -> (u16, String)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let asked = String::from_utf8(head(path, HOST, token)).unwrap();
+    let asked = asked.replace("connection: close\r\n", "");
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut answer = Vec::new();
+    // Each body ends in the upstream's word or in a problem's brace.
+    while !answer.ends_with(b"\r\n\r\nok") && !answer.ends_with(b"}") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{path}");
+    }
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head["HTTP/1.1 ".len()..][..3].parse().unwrap();
+    (status, body.to_owned())
+}
+
+/// Who asked last over a connection says nothing about who asks next.
+#[tokio::test]
+async fn a_connection_keeps_no_credential() {
+    let world = World::start().await;
+    let good = world.good();
+    let bad = Token {
+        key: "attacker".into(),
+        ..Token::default()
+    };
+    let bad = world.token(&bad).text();
+    let mut stream = TcpStream::connect(world.address("plain")).await.unwrap();
+    for (token, status) in [
+        (Some(&good), 200),
+        (None, 401),
+        (Some(&good), 200),
+        (Some(&bad), 401),
+        (None, 401),
+        (Some(&good), 200),
+    ] {
+        let token = token.map(String::as_str);
+        assert_eq!(another(&mut stream, "/seven/kept", token).await.0, status);
+    }
+    // Trailers come after the request was judged, and nobody reads them.
+    let trailing = format!(
+        "POST /form/trailers HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\ntrailer: authorization\r\nconnection: close\r\n\r\n1\r\nx\r\n0\r\nauthorization: Bearer {good}\r\n\r\n"
+    );
+    match ask::http1(stream, trailing.as_bytes()).await {
+        Back::Answer(answer) => assert_eq!(answer.status, 401, "{answer:?}"),
+        Back::Closed(how) => panic!("{how}"),
+    }
+    assert_eq!(world.upstream.heads.lock().unwrap().len(), 3);
+}
+
+/// What a connection's identity stands on may end while it is open: the certificate, an authority's above it, a list.
+#[tokio::test]
+async fn an_open_connection_ends_with_what_its_certificate_stands_on() {
+    let world = World::start().await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let soon = now.as_secs() + 8;
+    let list = world.authorities.crl_until("clients", &[], soon);
+    world.change("clients.crl", &list).await;
+    let own = world.authorities.named["own"].clone();
+    let by_authority = world.authorities.short_lived(soon, FAR);
+    let by_itself = world.authorities.short_lived(FAR, soon);
+    let mut open = Vec::new();
+    for (door, client, detail) in [
+        ("optional", &by_itself, Some("certificate_expired")),
+        ("optional", &by_authority, Some("certificate_untrusted")),
+        ("required", &own, Some("certificate_untrusted")),
+        ("optional", &own, None),
+    ] {
+        let mut stream = open_connection(&world, door, Some(client)).await;
+        assert_eq!(another(&mut stream, "/spiffe/open", None).await.0, 200);
+        open.push((stream, detail));
+    }
+    let begun = Instant::now();
+    for (stream, detail) in &mut open {
+        let Some(detail) = detail else {
+            assert_eq!(another(stream, "/spiffe/open", None).await.0, 200);
+            continue;
+        };
+        loop {
+            let (status, body) = another(stream, "/spiffe/open", None).await;
+            if status != 200 {
+                assert!(body.contains(*detail), "{body}");
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it never ends: {detail}");
+        }
+    }
+}
+
 /// A connection that came without a certificate, when none was required, doesn't outlive the change of that.
 #[tokio::test]
 async fn a_connection_without_a_certificate_ends_its_rights_where_one_is_required_by_now() {
@@ -198,27 +297,16 @@ async fn a_connection_without_a_certificate_ends_its_rights_where_one_is_require
         (None, "/seven/open", Some(good.as_str())),
         (Some(&own), "/spiffe/open", None),
     ] {
-        let config = world.authorities.client(certificate, "1.3");
-        let tcp = TcpStream::connect(world.address("optional")).await.unwrap();
-        let mut stream = ask::tls(tcp, config, HOST).await.unwrap();
-        let first = String::from_utf8(head(path, HOST, token)).unwrap();
-        let first = first.replace("connection: close\r\n", "");
-        stream.write_all(first.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\nok") {
-            assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
-        }
+        let mut stream = open_connection(&world, "optional", certificate).await;
+        assert_eq!(another(&mut stream, path, token).await.0, 200);
         open.push((stream, path, token));
     }
     let path = world.file("portcullis.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     let required = text.replacen("mode: optional", "mode: required", 1);
     world.change("portcullis.yaml", &required).await;
-    for ((stream, path, token), status) in open.into_iter().zip([401, 200]) {
-        match ask::http1(stream, &head(path, HOST, token)).await {
-            Back::Answer(answer) => assert_eq!(answer.status, status, "{answer:?}"),
-            Back::Closed(how) => panic!("{how}"),
-        }
+    for ((mut stream, path, token), status) in open.into_iter().zip([401, 200]) {
+        assert_eq!(another(&mut stream, path, token).await.0, status, "{path}");
     }
     let (records, _) = world.stop().await;
     let details: Vec<_> = of_kind(&records, "decision")
