@@ -2,12 +2,13 @@
 //!
 //! Everything goes over real sockets and real TLS against a running gateway. Of each request it is asserted what the
 //! client got (status, reason, detail, challenge), what the upstream got (of a refused one: not a byte), and what is
-//! on record. Attacks that need more than a request or a few stand in [`sequences`].
+//! on record. Attacks that need more than a few requests stand in [`sequences`] and [`sessions`].
 
 mod ask;
 mod authorities;
 mod data;
 mod sequences;
+mod sessions;
 mod signing;
 mod world;
 

@@ -1,4 +1,4 @@
-//! One request over a connection of its own, byte for byte, and what came back.
+//! Requests byte for byte, over connections of their own or kept ones, and what came back.
 
 use std::sync::Arc;
 
@@ -91,6 +91,40 @@ where
         Ok(answer) => Back::Answer(answer),
         Err(_) => Back::Closed("end".into()),
     }
+}
+
+/// The name that handshakes ask for.
+pub const HOST: &str = "api.example.com";
+
+/// A GET that ends its connection.
+pub fn head(path: &str, host: &str, token: Option<&str>) -> Vec<u8> {
+    let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+    let token = token.unwrap_or_default();
+    format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{token}connection: close\r\n\r\n").into_bytes()
+}
+
+/// One more request over a connection that is kept: status and body. `None` where it is cut.
+pub async fn another<S>(stream: &mut S, path: &str, token: Option<&str>) -> Option<(u16, String)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let asked = String::from_utf8(head(path, HOST, token)).unwrap();
+    let asked = asked.replace("connection: close\r\n", "");
+    stream.write_all(asked.as_bytes()).await.ok()?;
+    stream.flush().await.ok()?;
+    let mut answer = Vec::new();
+    // Each body ends in the upstream's word or in a problem's brace.
+    while !answer.ends_with(b"\r\n\r\nok") && !answer.ends_with(b"}") {
+        let read = stream.read_buf(&mut answer);
+        let read = tokio::time::timeout(PATIENCE, read).await;
+        if read.expect("an answer comes").ok()? == 0 {
+            return None;
+        }
+    }
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head["HTTP/1.1 ".len()..][..3].parse().unwrap();
+    Some((status, body.to_owned()))
 }
 
 /// A TLS connection, or the name of the alert that ended the handshake.
