@@ -60,6 +60,7 @@ fn each_lesson_is_told_once() {
 }
 
 /// Runs a file: all of its cases, then what is on record of them.
+#[expect(clippy::print_stdout, reason = "what was tried, under --nocapture")]
 async fn run(name: &str) {
     let suite = Suite::read(name);
     let mut run = Run {

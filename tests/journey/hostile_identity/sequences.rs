@@ -125,6 +125,10 @@ async fn ten_thousand_bad_tokens_neither_evict_nor_stall_a_good_one() {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 let mut held = Vec::new();
                 for number in 0..EACH {
+                    // A connection for each hundred.
+                    if number % 100 == 0 {
+                        stream = TcpStream::connect(address).await.unwrap();
+                    }
                     // Another token each time, with a signature of the right form.
                     let own = format!("{sender:02}{number:06}");
                     let signature = format!("{own}{}", &signature[own.len()..]);
