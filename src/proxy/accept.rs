@@ -280,9 +280,7 @@ async fn exchange<S>(
     if spoken == Protocol::Http1 {
         let heads = Arc::<Heads>::default();
         connection.heads = Some(heads.clone());
-        wire = wire
-            .with_head_limit(pulse.clone(), timeouts.header)
-            .with_framing(heads, head_bytes);
+        wire = wire.with_framing(heads, head_bytes, pulse.clone(), timeouts.header);
     }
     let connection = Arc::new(connection);
     let phase = worker.shared.phase.subscribe();
