@@ -23,6 +23,7 @@ mod process;
 mod raw;
 mod records;
 mod streams;
+mod suites;
 mod tls;
 mod tunnels;
 mod upstreams;

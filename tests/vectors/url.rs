@@ -74,7 +74,8 @@ fn urls_as_absolute_targets() {
     let mut figures = Figures::default();
     for Case { input, read, .. } in &cases {
         if input.contains('#') {
-            figures.pass_over("have a fragment, which is refused on the wire before it is a target");
+            figures
+                .pass_over("have a fragment, which is refused on the wire before it is a target");
             continue;
         }
         let absolute = target(input, None).filter(|(uri, _)| uri.authority().is_some());
@@ -97,7 +98,11 @@ fn urls_as_absolute_targets() {
             read.port.parse().unwrap()
         };
         assert_eq!(ours.port().unwrap_or(default), port, "{input}");
-        assert_eq!(Some(ours.path().to_owned()), path(&read.pathname), "{input}");
+        assert_eq!(
+            Some(ours.path().to_owned()),
+            path(&read.pathname),
+            "{input}"
+        );
         assert_eq!(query(&ours), unescaped(&read.search), "{input}");
     }
     figures.tell("WHATWG URLs, as absolute targets", 40, 600);
@@ -130,7 +135,11 @@ fn urls_as_origin_targets() {
             continue;
         }
         assert_eq!(Some(read.hostname.as_str()), base.host(), "{input}");
-        assert_eq!(Some(ours.path().to_owned()), path(&read.pathname), "{input}");
+        assert_eq!(
+            Some(ours.path().to_owned()),
+            path(&read.pathname),
+            "{input}"
+        );
         assert_eq!(query(&ours), unescaped(&read.search), "{input}");
     }
     figures.tell("WHATWG URLs, as origin targets", 15, 600);
