@@ -163,6 +163,8 @@ faults! {
     HeaderName = "header_name" => AmbiguousRequest,
     /// A judged header that isn't UTF-8.
     HeaderEncoding = "header_encoding" => AmbiguousRequest,
+    /// A header value that begins or ends with a space or a tab, which the next reader would take off.
+    HeaderValue = "header_value" => AmbiguousRequest,
     /// A Connection header that nominates an end-to-end header.
     ConnectionNominates = "connection_nominates" => AmbiguousRequest,
     /// Not HTTP/1.1 or HTTP/2, a transfer coding other than `chunked`, a length beside it or that is no number, a

@@ -45,6 +45,9 @@ pub fn outbound(incoming: &HeaderMap, version: Version, rules: &Outgoing<'_>) ->
             forwarded.append(name.clone(), value.clone());
         }
     }
+    if version == Version::HTTP_2 {
+        join_crumbs(&mut forwarded);
+    }
     // HTTP/2 keeps one use of TE, by which gRPC clients say that they read trailers (RFC 9113, 8.2.2)
     if rules.http2 && version == Version::HTTP_2 && accepts_trailers(incoming) {
         forwarded.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -208,6 +211,20 @@ fn only_by_name(name: &str) -> bool {
             | "x-host"
     ) || BELIEVED.iter().any(|prefix| name.starts_with(prefix))
         || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// HTTP/2 may send a cookie in crumbs; to who reads them as HTTP/1.1 does they are one field (RFC 9113, 8.2.3).
+fn join_crumbs(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 fn has_body(headers: &HeaderMap) -> bool {

@@ -207,3 +207,17 @@ fn responses_lose_what_is_the_connections() {
     ];
     assert_eq!(left(true), upgraded);
 }
+
+#[test]
+fn crumbs_of_a_cookie_are_one() {
+    let crumbs = map(&[("cookie", "a=b"), ("accept", "*/*"), ("cookie", "c=d")]);
+    let any = Outgoing {
+        forward: Forward::Any,
+        ..NOTHING
+    };
+    for (version, expected) in [(H2, &["a=b; c=d"][..]), (H1, &["a=b", "c=d"])] {
+        let forwarded = outbound(&crumbs, version, &any);
+        let cookies: Vec<_> = forwarded.get_all("cookie").iter().collect();
+        assert_eq!(cookies, expected, "{version:?}");
+    }
+}
