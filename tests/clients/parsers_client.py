@@ -21,6 +21,7 @@ from collections import Counter
 
 from harness import ROOT, Checks, folder, gateway, same
 from parsers.bodies import TRICKS, documents, wrapped
+from parsers.forms import texts
 
 CONFIG = """
 listeners: [{{ address: 127.0.0.1:0 }}]
@@ -55,6 +56,27 @@ POLICY = "version: 1\npolicies:\n" + "".join(
 )
 
 KIND = {"Content-Type": "application/json"}
+# A name that is judged, and what every value of it must be.
+FORM_RULES = {
+    "form-not-admin": ("role", lambda value: value != b"admin"),
+    "form-admin": ("role", lambda value: value == b"admin"),
+    "form-id": ("user_id", lambda value: value != b"0"),
+    "form-closed": ("role", lambda value: value == b"user"),
+    "query-not-admin": ("role", lambda value: value != b"admin"),
+    "query-admin": ("role", lambda value: value == b"admin"),
+    "query-id": ("user_id", lambda value: value != b"0"),
+}
+FORM_KIND = {"Content-Type": "application/x-www-form-urlencoded"}
+FORM = "content_type: [application/x-www-form-urlencoded]"
+POLICY += f"""
+  - {{ id: form-not-admin, who: anonymous, do: POST /form-not-admin, body: {{ {FORM}, /role: {{ ne: admin }} }} }}
+  - {{ id: form-admin, who: anonymous, do: POST /form-admin, body: {{ {FORM}, /role: admin }} }}
+  - {{ id: form-id, who: anonymous, do: POST /form-id, body: {{ {FORM}, /user_id: {{ ne: "0" }} }} }}
+  - {{ id: form-closed, who: anonymous, do: POST /form-closed, body: {{ {FORM}, only: [/x], /role: user }} }}
+  - {{ id: query-not-admin, who: anonymous, do: GET /query-not-admin, query: {{ role: {{ ne: admin }}, only: [x, user_id] }} }}
+  - {{ id: query-admin, who: anonymous, do: GET /query-admin, query: {{ role: admin, only: [x, user_id] }} }}
+  - {{ id: query-id, who: anonymous, do: GET /query-id, query: {{ user_id: {{ ne: "0" }}, only: [x, role] }} }}
+"""
 MISSING = ["missing"]
 ERROR = ["error"]
 
@@ -73,8 +95,14 @@ class Upstream(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self):
+        self.keep(self.path.partition("?")[2].encode())
+
     def do_POST(self):
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.keep(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def keep(self, body):
+        self.server.bodies.append(body)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -89,13 +117,14 @@ def main():
         with gateway(place, CONFIG.format(upstream=f"127.0.0.1:{upstream.server_port}"), POLICY) as proxy:
             sent = [(rule, body, headers) for rule, body, headers in calls()]
             statuses, forwarded = send(proxy, upstream, sent)
-        records = proxy.records()
+            records, kept = proxy.records(), len(upstream.bodies)
+            forms(checks, proxy, upstream)
     # Refusals of strangers above a rate are counted, not recorded; permits always are.
     records = [record for record in records if record["decision"] == "permit"]
     with checks(f"{len(sent)} bodies: an answer for each, a record and a forwarded body for each permit"):
         assert set(statuses) == {200, 400, 401, 413, 415}, Counter(statuses)
         same([got is not None for got in forwarded], [status == 200 for status in statuses])
-        same(len(upstream.bodies), statuses.count(200), "forwarded")
+        same(kept, statuses.count(200), "forwarded")
         same(len(records), statuses.count(200), "records")
         same(
             [record["policies"] for record in records],
@@ -153,6 +182,40 @@ def main():
     checks.end()
 
 
+def forms(checks, proxy, upstream):
+    """The same for forms and queries: each value that a parser has for a judged name is the one that was judged."""
+    sent = [(rule, text, FORM_KIND) for rule in FORM_RULES for text in texts() if rule.startswith("form") or is_target(text)]
+    before = len(proxy.records())
+    statuses, forwarded = send(proxy, upstream, sent)
+    records = [record for record in proxy.records()[before:] if record["decision"] == "permit"]
+    passed = [(rule, text, got) for (rule, text, _), got in zip(sent, forwarded) if got is not None]
+    with checks(f"{len(sent)} forms and queries: an answer for each, and what is permitted goes on byte for byte"):
+        assert set(statuses) <= {200, 400, 401, 403}, Counter(statuses)
+        same((len(passed), len(records)), (statuses.count(200), statuses.count(200)))
+        same([got for _, _, got in passed], [text for _, text, _ in passed])
+    read = witnesses(list(dict.fromkeys(text for _, text, _ in passed)), place_for_go(), "form")
+    names = sorted({name for one in read.values() for name in one})
+    same(names, ["go", "node URLSearchParams", "node querystring", "php", "python", "python by semicolons"])
+    for name in names:
+        with checks(f"{name}: reads no other value of a judged name in a form or a query"):
+            wrong = []
+            for rule, text, _ in passed:
+                judged, condition = FORM_RULES[rule]
+                values = [base64.b64decode(value) for value in read[text][name].get(key(judged), [])]
+                if len(set(values)) > 1 or not all(condition(value) for value in values):
+                    wrong.append(f"{rule}: {text!r}: {values}")
+            assert not wrong, "\n".join([f"{len(wrong)} differ", *wrong[:20]])
+    with checks("forms and queries: what is plain is permitted"):
+        for rule in FORM_RULES:
+            assert any(rule == one for one, _, _ in passed), rule
+        assert len(passed) > 100, len(passed)
+    print(f"# parsers: {len(sent)} forms and queries sent, {len(passed)} permitted, {len(sent) - len(passed)} refused", flush=True)
+
+
+def is_target(text):
+    return all(0x21 <= byte < 0x7F and byte != 0x23 for byte in text)
+
+
 def calls():
     """Every body with the rule that judges it."""
     for document, string in documents(ROOT):
@@ -173,7 +236,10 @@ def send(proxy, upstream, sent):
     for rule, body, headers in sent:
         before = len(upstream.bodies)
         try:
-            connection.request("POST", f"/{rule}", body=body, headers=headers)
+            if rule.startswith("query"):
+                connection.request("GET", f"/{rule}?{body.decode()}")
+            else:
+                connection.request("POST", f"/{rule}", body=body, headers=headers)
             answer = connection.getresponse()
         except (BrokenPipeError, ConnectionResetError):
             # It was answered before the whole of a long body was sent.
@@ -195,8 +261,8 @@ def place_for_go():
     return place / "read-go"
 
 
-def witnesses(bodies, built):
-    """What each parser reads of each body."""
+def witnesses(bodies, built, *form):
+    """What each parser reads of each body: as JSON, or with `form` as a form."""
     parsers = ROOT / "tests" / "clients" / "parsers"
     source = parsers / "read.go"
     if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
@@ -206,7 +272,7 @@ def witnesses(bodies, built):
     given = b"".join(base64.b64encode(body) + b"\n" for body in bodies)
     read = {body: {} for body in bodies}
     for command in commands:
-        told = subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True, timeout=120).stdout
+        told = subprocess.run([*command, *form], input=given, stdout=subprocess.PIPE, check=True, timeout=120).stdout
         lines = told.splitlines()
         same(len(lines), len(bodies), f"lines of {command[0]}")
         for body, line in zip(bodies, lines):

@@ -2,7 +2,8 @@
 //!
 //! Readers of forms differ more than those of JSON: some ignore case, PHP reads `a.b` and `a b` as `a_b`, and
 //! many read `a[]` and `a[x]` into `a`. So a name that is a variant of a judged one is refused even where it
-//! stands alone, and so are pairs without `=`, pairs without a name and what isn't printable ASCII as it came.
+//! stands alone, and so are pairs without `=`, pairs without a name, brackets that aren't a subscript's (PHP reads
+//! `a[b` as `a_b`, Rack `a]` as `a`) and what isn't printable ASCII as it came.
 
 use std::borrow::Cow;
 
@@ -68,7 +69,7 @@ pub(super) fn read<'b>(
         let (name, value) = pair.split_at_checked(equals).ok_or(Fault::FormSyntax)?;
         let name = decode(name)?;
         let value = decode(value.get(1..).unwrap_or_default())?;
-        if name.is_empty() || name.chars().any(char::is_control) {
+        if !is_name(&name) {
             return Err(Fault::FormSyntax);
         }
         let key = Key::of(&name);
@@ -84,6 +85,25 @@ pub(super) fn read<'b>(
         return Err(Fault::FormDuplicate);
     }
     Ok(())
+}
+
+/// Whether this is a name and, at most, whole subscripts behind it: `a`, `a[]`, `a[b][c]`.
+fn is_name(name: &str) -> bool {
+    let (base, subscripts) = name.split_at_checked(bracket(name)).unwrap_or((name, ""));
+    let is_key = |key: &str| !key.contains(['[', ']']) && key.trim() == key;
+    let mut keys = subscripts.split_inclusive(']');
+    !base.is_empty()
+        && !base.contains(']')
+        && !name.chars().any(char::is_control)
+        && keys.all(|key| {
+            let key = key.strip_prefix('[').and_then(|key| key.strip_suffix(']'));
+            key.is_some_and(is_key)
+        })
+}
+
+/// Where the subscripts begin, or the end.
+fn bracket(name: &str) -> usize {
+    name.find('[').unwrap_or(name.len())
 }
 
 /// Puts a value into its slot, and notes each list that doesn't admit it.
@@ -127,11 +147,11 @@ struct Key<'n> {
 
 impl<'n> Key<'n> {
     fn of(name: &'n str) -> Key<'n> {
-        let bracket = name.find('[').filter(|at| *at > 0).unwrap_or(name.len());
-        let (base, subscript) = name.split_at_checked(bracket).unwrap_or((name, ""));
+        let (base, subscript) = name.split_at_checked(bracket(name)).unwrap_or((name, ""));
         let subscript = if subscript == "[]" { "" } else { subscript };
         Key {
-            base: lenient(base.trim_start_matches(' ')),
+            // PHP drops leading spaces, and `new URLSearchParams(body)` the question mark at its beginning.
+            base: lenient(base.trim_start_matches([' ', '?'])),
             subscript: lenient(subscript),
         }
     }

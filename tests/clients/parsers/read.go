@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/url"
 	"os"
 	"strings"
 )
@@ -109,6 +110,18 @@ func typed(bytes []byte) interface{} {
 	return []interface{}{"obj", found}
 }
 
+// What could be read before an error counts as well: many handlers look at no error.
+func form(bytes []byte) interface{} {
+	read := map[string][]string{}
+	values, _ := url.ParseQuery(string(bytes))
+	for name, all := range values {
+		for _, value := range all {
+			read[text(name)] = append(read[text(name)], text(value))
+		}
+	}
+	return read
+}
+
 func main() {
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 1<<26)
@@ -119,7 +132,13 @@ func main() {
 		if err != nil {
 			panic(err)
 		}
-		line, err := json.Marshal(map[string]interface{}{"go map": whole(bytes), "go struct": typed(bytes)})
+		told := map[string]interface{}{}
+		if len(os.Args) > 1 && os.Args[1] == "form" {
+			told["go"] = form(bytes)
+		} else {
+			told["go map"], told["go struct"] = whole(bytes), typed(bytes)
+		}
+		line, err := json.Marshal(told)
 		if err != nil {
 			panic(err)
 		}

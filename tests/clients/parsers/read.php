@@ -20,8 +20,24 @@ function decoded($body, $as_array) {
     }
 }
 
+function form($body) {
+    parse_str($body, $names);
+    $read = [];
+    foreach ($names as $name => $value) {
+        $values = [];
+        $value = [$value];
+        array_walk_recursive($value, function ($one) use (&$values) { $values[] = base64_encode($one); });
+        $read[base64_encode((string) $name)] = $values;
+    }
+    return (object) $read;
+}
+
 while (($line = fgets(STDIN)) !== false) {
     $body = base64_decode($line);
+    if (in_array("form", $argv)) {
+        echo json_encode(["php" => form($body)]), "\n";
+        continue;
+    }
     $read = ["php arrays" => decoded($body, true), "php objects" => decoded($body, false)];
     echo json_encode($read, 0, 4096), "\n";
 }

@@ -2,12 +2,15 @@
 
 A value is tagged: ["null"], ["bool", b], ["num", the double's bytes in hex], ["str", base64], ["arr", [...]], or
 ["obj", {base64 of a key: value}]. What can't be read is ["error"].
+
+With the argument `form` a line is a form or a query, and told are all values of each name, all in base64.
 """
 
 import base64
 import json
 import struct
 import sys
+import urllib.parse
 
 sys.setrecursionlimit(3000)
 
@@ -34,7 +37,18 @@ def tagged(value):
     return ["obj", {text(key): tagged(one) for key, one in value.items()}]
 
 
+def form(given, separator="&"):
+    read, given = {}, given.decode("utf-8", "replace")
+    for name, value in urllib.parse.parse_qsl(given, keep_blank_values=True, separator=separator):
+        read.setdefault(text(name), []).append(text(value))
+    return read
+
+
 for line in sys.stdin:
+    if "form" in sys.argv:
+        given = base64.b64decode(line)
+        print(json.dumps({"python": form(given), "python by semicolons": form(given.replace(b"&", b";"), ";")}))
+        continue
     try:
         read = tagged(json.loads(base64.b64decode(line)))
     except (ValueError, RecursionError):

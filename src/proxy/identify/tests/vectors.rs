@@ -6,6 +6,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 
 use super::*;
+use crate::config::Secret;
 
 fn folder(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PORTCULLIS_VECTORS").map_or_else(
@@ -28,9 +29,10 @@ fn note(text: &str) {
 /// Whether the token's signature is of one of the keys: the reading, the choice of the key and the verification
 /// that `identify` makes, on a payload that needn't be claims.
 fn verifies(text: &str, set: &[u8]) -> bool {
-    let Some(keys) = KeySet::read(set) else {
-        return false;
-    };
+    KeySet::read(set).is_some_and(|keys| verifies_by(text, &keys))
+}
+
+fn verifies_by(text: &str, keys: &KeySet) -> bool {
     // The suites' payloads aren't claims: the payload is replaced for the reading only.
     let Some((header, rest)) = text.split_once('.') else {
         return false;
@@ -56,10 +58,12 @@ fn verifies(text: &str, set: &[u8]) -> bool {
 struct Figures {
     accepted: usize,
     refused: usize,
-    /// With a shared secret or a private key, which no set may hold: all refused, good ones too.
+    /// With private keys, or shared secrets for anything but HS256 to HS512, which no set may hold: all refused, good ones too.
     secret: usize,
     /// Encrypted, or in JSON, so no compact JWS (RFC 7515, section 3.1): all refused.
     other_forms: usize,
+    /// Invalid to the suite, and byte for byte what it calls valid elsewhere.
+    contradicted: usize,
     /// Good ones refused by choice, by their comment.
     stricter: Vec<String>,
 }
@@ -70,7 +74,7 @@ fn signatures_and_keys() {
         return;
     };
     for (file, cases, least_accepted, least_refused) in [
-        ("json_web_signature_test.json", 401, 32, 325),
+        ("json_web_signature_test.json", 401, 40, 353),
         ("json_web_key_test.json", 26, 1, 10),
         ("json_web_crypto_test.json", 83, 2, 27),
     ] {
@@ -86,6 +90,15 @@ fn signatures_and_keys() {
             };
             for test in group["tests"].as_array().unwrap() {
                 let label = format!("{file} {} {}", test["tcId"], test["comment"]);
+                // One case is told to have bad padding, and has none: it is its group's valid token.
+                let twin =
+                    |other: &Value| other["result"] == "valid" && other["jws"] == test["jws"];
+                if test["result"] == "invalid"
+                    && group["tests"].as_array().unwrap().iter().any(twin)
+                {
+                    figures.contradicted += 1;
+                    continue;
+                }
                 figures.count(test, &set, public.is_some(), &label);
             }
         }
@@ -94,17 +107,24 @@ fn signatures_and_keys() {
             refused,
             secret,
             other_forms,
+            contradicted,
             stricter,
         } = &figures;
         note(&format!(
-            "Wycheproof {file}: {cases} cases, {accepted} accepted, {refused} refused, {} passed over (all refused: {secret} of shared secrets or private keys, {other_forms} of other forms, {} good ones by choice: {stricter:?})",
-            secret + other_forms + stricter.len(),
+            "Wycheproof {file}: {cases} cases, {accepted} accepted, {refused} refused, {} passed over (all refused: {secret} of private keys and sets with shared secrets, {other_forms} of other forms, {} good ones by choice: {stricter:?}; {contradicted} the suite contradicts)",
+            secret + other_forms + stricter.len() + contradicted,
             stricter.len(),
         ));
-        let all = accepted + refused + secret + other_forms + stricter.len();
+        let all = accepted + refused + secret + other_forms + stricter.len() + contradicted;
         assert_eq!(all, cases, "{file}");
-        // P-521 isn't known here, and a key that says PS256 verifies no PS384.
-        let known = ["Figure20", "Figure27"];
+        // P-521 isn't known here, and a key that says PS256 verifies no PS384. The last two have characters in them that
+        // base64url hasn't; that the signature is over just these makes them valid to the suite.
+        let known = [
+            "Figure20",
+            "Figure27",
+            "InvalidCharacterInsertedInHeader",
+            "InvalidCharacterInsertedInPayload",
+        ];
         assert!(
             stricter.iter().all(|case| known.contains(&case.as_str())),
             "{file}: {stricter:?}"
@@ -126,7 +146,15 @@ impl Figures {
             return;
         };
         let verified = verifies(token, set.as_bytes());
-        if !public {
+        let verified = match shared(set) {
+            None => verified,
+            // It may be configured, and never come in a set.
+            Some(secret) => {
+                assert!(!verified, "{label}");
+                verifies_by(token, &KeySet::from_secret(&secret))
+            }
+        };
+        if !public && shared(set).is_none() {
             assert!(!verified, "{label}");
             self.secret += 1;
             return;
@@ -141,6 +169,17 @@ impl Figures {
             other => panic!("{label}: {other:?}"),
         }
     }
+}
+
+/// The one shared secret of this set, if it is one for a MAC.
+fn shared(set: &str) -> Option<Secret> {
+    let set: Value = serde_json::from_str(set).unwrap();
+    let [key] = set["keys"].as_array().unwrap().as_slice() else {
+        return None;
+    };
+    let for_mac = key["alg"].as_str().is_none_or(|alg| alg.starts_with("HS"));
+    let bytes = URL_SAFE_NO_PAD.decode(key["k"].as_str()?).ok()?;
+    (key["kty"] == "oct" && for_mac).then(|| Secret(bytes.into()))
 }
 
 #[test]
