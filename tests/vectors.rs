@@ -8,10 +8,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::print_stderr,
-    unreachable_pub,
-    reason = "a test fails by panicking and tells its figures, and a test binary has no API"
+    reason = "a test fails by panicking and tells its figures"
 )]
 
 #[path = "vectors/json.rs"]
@@ -37,13 +35,16 @@ pub fn folder(name: &str) -> Option<PathBuf> {
 /// What became of a suite's cases.
 #[derive(Default)]
 pub struct Figures {
+    /// Cases that were accepted.
     pub accepted: usize,
+    /// Cases that were refused.
     pub refused: usize,
     /// Cases that the suite doesn't decide here, by reason.
     pub passed_over: BTreeMap<&'static str, usize>,
 }
 
 impl Figures {
+    /// Counts a case by its outcome.
     pub fn count(&mut self, accepted: bool) {
         if accepted {
             self.accepted += 1;
@@ -52,6 +53,7 @@ impl Figures {
         }
     }
 
+    /// Counts a case that isn't decided here.
     pub fn pass_over(&mut self, why: &'static str) {
         *self.passed_over.entry(why).or_default() += 1;
     }

@@ -147,6 +147,8 @@ faults! {
     QueryVariant = "query_variant" => AmbiguousRequest,
     /// `;` in a judged query.
     QuerySemicolon = "query_semicolon" => AmbiguousRequest,
+    /// More names in a judged query than some upstreams read.
+    QueryTooComplex = "query_too_complex" => AmbiguousRequest,
     /// Bad percent-encoding or invalid UTF-8 in a judged query.
     QueryEncoding = "query_encoding" => AmbiguousRequest,
     /// No host, two hosts, or a host that isn't one.
@@ -190,6 +192,8 @@ faults! {
     JsonDepth = "json_depth" => AmbiguousRequest,
     /// Not `application/x-www-form-urlencoded`, or not UTF-8 once decoded.
     FormSyntax = "form_syntax" => AmbiguousRequest,
+    /// More names in a form than some upstreams read.
+    FormTooComplex = "form_too_complex" => AmbiguousRequest,
     /// A judged form field twice, or beside a variant of itself.
     FormDuplicate = "form_duplicate" => AmbiguousRequest,
     /// A body that stopped before its end.

@@ -51,7 +51,7 @@ fn cases() -> Option<Vec<Case>> {
 
 /// The target as hyper reads it, and then we.
 fn target(text: &str, host: Option<&str>) -> Option<(Uri, Canonical)> {
-    let uri = Uri::from_maybe_shared(text.as_bytes().to_vec()).ok()?;
+    let uri = text.parse::<Uri>().ok()?;
     let named = uri.authority().map(|authority| authority.as_str());
     let host = host.or(named).unwrap_or("example.com");
     let mut headers = HeaderMap::new();

@@ -64,7 +64,10 @@ pub(super) fn read<'b>(
         *slot = Slot::Unreadable;
     }
     let mut judged = Vec::new();
-    for pair in bytes.split(|byte| *byte == b'&') {
+    for (at, pair) in bytes.split(|byte| *byte == b'&').enumerate() {
+        if at >= MOST_NAMES {
+            return Err(Fault::FormTooComplex);
+        }
         let equals = memchr::memchr(b'=', pair).ok_or(Fault::FormSyntax)?;
         let (name, value) = pair.split_at_checked(equals).ok_or(Fault::FormSyntax)?;
         let name = decode(name)?;
@@ -86,6 +89,9 @@ pub(super) fn read<'b>(
     }
     Ok(())
 }
+
+/// PHP and Node's querystring silently read no further, so that a name behind these would be judged and not be there.
+const MOST_NAMES: usize = 1000;
 
 /// Whether this is a name and, at most, whole subscripts behind it: `a`, `a[]`, `a[b][c]`.
 fn is_name(name: &str) -> bool {

@@ -37,6 +37,9 @@ impl<'q> Query<'q> {
             };
             query.pairs.push(pair);
         }
+        if query.pairs.len() > MOST_NAMES {
+            query.fault = Some(Fault::QueryTooComplex);
+        }
         query
     }
 
@@ -78,6 +81,9 @@ impl<'q> Query<'q> {
         self.fault
     }
 }
+
+/// PHP and Node's querystring silently read no further, so that a name behind these would be judged and not be there.
+const MOST_NAMES: usize = 1000;
 
 /// Refuses bytes that may not stand in a query at all. Beyond RFC 3986 (pchar, `/`, `?`) those may that
 /// browsers and API clients send bare and everyone reads as data: `[ ] { } | ^` and the backtick. Not `\`, `"`,
@@ -310,6 +316,11 @@ mod tests {
             );
         }
         assert_eq!(Query::parse(None).value("a"), Ok(None));
+        let most = "b&".repeat(MOST_NAMES - 1) + "a=1";
+        assert_eq!(Query::parse(Some(&most)).value("a"), Ok(Some("1")));
+        let more = format!("b&{most}");
+        let query = Query::parse(Some(&more));
+        assert_eq!(query.value("a"), Err(Fault::QueryTooComplex));
     }
 
     #[test]

@@ -21,7 +21,8 @@ function decoded($body, $as_array) {
 }
 
 function form($body) {
-    parse_str($body, $names);
+    // It warns where it reads no further.
+    @parse_str($body, $names);
     $read = [];
     foreach ($names as $name => $value) {
         $values = [];

@@ -133,3 +133,14 @@ proptest! {
         let _ = BodyFields::form(text.as_bytes(), &projection);
     }
 }
+
+#[test]
+fn no_more_names_than_every_upstream_reads() {
+    let projection = Projection::new(&[(Pointer::parse("/a").unwrap(), 1)], &[]);
+    let most = "b=&".repeat(999) + "a=1";
+    let read = BodyFields::form(most.as_bytes(), &projection).unwrap();
+    assert!(matches!(read.field(1), Value::Wire("1")));
+    let more = format!("b=&{most}");
+    let fault = BodyFields::form(more.as_bytes(), &projection).map(|_| ());
+    assert_eq!(fault, Err(Fault::FormTooComplex));
+}
