@@ -326,11 +326,12 @@ impl Recorder {
                 .filter_map(|field| field.split_once(": "))
                 .map(|(name, value)| (name.to_ascii_lowercase(), value))
                 .collect();
-            let chunked = fields.get("transfer-encoding").is_some();
+            let chunked = fields.contains_key("transfer-encoding");
             let length = fields.get("content-length").map(|n| n.parse().unwrap());
             assert!(!(chunked && length.is_some()), "two framings: {head}");
             exactly(&mut stream, &mut buffer, length.unwrap_or(0)).await?;
-            while chunked {
+            let mut more = chunked;
+            while more {
                 let size = until(&mut stream, &mut buffer, b"\r\n").await?;
                 let size = usize::from_str_radix(std::str::from_utf8(&size).unwrap(), 16).unwrap();
                 exactly(&mut stream, &mut buffer, size).await?;
@@ -338,9 +339,7 @@ impl Recorder {
                     until(&mut stream, &mut buffer, b"\r\n").await?.is_empty(),
                     "{head}"
                 );
-                if size == 0 {
-                    break;
-                }
+                more = size != 0;
             }
             let asked = line.rsplit_once(' ')?.0;
             self.0.lock().unwrap().push(asked.to_owned());
