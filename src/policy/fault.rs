@@ -148,6 +148,8 @@ faults! {
     QueryVariant = "query_variant" => AmbiguousRequest,
     /// `;` in a judged query.
     QuerySemicolon = "query_semicolon" => AmbiguousRequest,
+    /// More names in a judged query than some upstreams read.
+    QueryTooComplex = "query_too_complex" => AmbiguousRequest,
     /// Bad percent-encoding or invalid UTF-8 in a judged query.
     QueryEncoding = "query_encoding" => AmbiguousRequest,
     /// No host, two hosts, or a host that isn't one.
@@ -164,6 +166,8 @@ faults! {
     HeaderName = "header_name" => AmbiguousRequest,
     /// A judged header that isn't UTF-8.
     HeaderEncoding = "header_encoding" => AmbiguousRequest,
+    /// A header value that begins or ends with a space or a tab, which the next reader would take off.
+    HeaderValue = "header_value" => AmbiguousRequest,
     /// A Connection header that nominates an end-to-end header.
     ConnectionNominates = "connection_nominates" => AmbiguousRequest,
     /// Not HTTP/1.1 or HTTP/2, a head that isn't RFC 9112's to the byte, a transfer coding other than `chunked`, a
@@ -190,6 +194,8 @@ faults! {
     JsonDepth = "json_depth" => AmbiguousRequest,
     /// Not `application/x-www-form-urlencoded`, not UTF-8 once decoded, or brackets that don't close.
     FormSyntax = "form_syntax" => AmbiguousRequest,
+    /// More names in a form than some upstreams read.
+    FormTooComplex = "form_too_complex" => AmbiguousRequest,
     /// A judged form field twice, or beside a variant of itself.
     FormDuplicate = "form_duplicate" => AmbiguousRequest,
     /// A body that stopped before its end.

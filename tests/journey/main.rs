@@ -24,6 +24,7 @@ mod pki;
 mod process;
 mod records;
 mod streams;
+mod suites;
 mod tls;
 mod tunnels;
 mod upstreams;

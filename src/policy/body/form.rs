@@ -1,8 +1,9 @@
 //! `application/x-www-form-urlencoded` bodies, strictly.
 //!
 //! Readers of forms differ more than those of JSON: some ignore case, PHP reads `a.b` and `a b` as `a_b`, many read
-//! `a[]` and `a[x]` into `a`, and those of Java and .NET `a.x` as well. So a name that is a variant of a judged one is refused even where it
-//! stands alone, and so are pairs without `=`, pairs without a name and what isn't printable ASCII as it came.
+//! `a[]` and `a[x]` into `a`, and those of Java and .NET `a.x` as well. So a name that is a variant of a judged one
+//! is refused even where it stands alone, and so are pairs without `=`, pairs without a name, more pairs than some
+//! read, and what isn't printable ASCII as it came.
 //! Brackets that aren't a name's whole tail are repaired differently everywhere (PHP reads `a[b` as `a_b` and
 //! `a[b]c` as `a[b]`, Rack `[a]` and `a]` as `a`), so they are refused in every name. So is a field that
 //! overrides the method.
@@ -84,7 +85,10 @@ pub(super) fn read<'b>(
         *slot = Slot::Unreadable;
     }
     let mut judged = Vec::new();
-    for pair in bytes.split(|byte| *byte == b'&') {
+    for (at, pair) in bytes.split(|byte| *byte == b'&').enumerate() {
+        if at >= MOST_NAMES {
+            return Err(Fault::FormTooComplex);
+        }
         let equals = memchr::memchr(b'=', pair).ok_or(Fault::FormSyntax)?;
         let (name, value) = pair.split_at_checked(equals).ok_or(Fault::FormSyntax)?;
         let name = decode(name)?;
@@ -113,6 +117,9 @@ pub(super) fn read<'b>(
     }
     Ok(())
 }
+
+/// PHP and Node's querystring silently read no further, so that a name behind these would be judged and not be there.
+const MOST_NAMES: usize = 1000;
 
 /// Puts a value into its slot, and notes each list that doesn't admit it.
 fn place<'b>(
@@ -159,7 +166,8 @@ struct Key<'n> {
 
 impl<'n> Key<'n> {
     fn of(name: &'n str) -> Key<'n> {
-        let name = name.trim_start_matches(' ');
+        // PHP drops leading spaces, and `new URLSearchParams(body)` the question mark at its beginning.
+        let name = name.trim_start_matches([' ', '?']);
         let mut inner = name.char_indices().skip(1);
         let end = inner.find(|(_, c)| matches!(c, '[' | '.'));
         let end = end.map_or(name.len(), |(at, _)| at);
@@ -206,7 +214,7 @@ fn brackets_close(name: &str) -> bool {
         && !base.contains(']')
         && subscripts.is_some_and(|all| {
             let mut each = all.split("][");
-            each.all(|subscript| !subscript.contains(['[', ']']))
+            each.all(|key| !key.contains(['[', ']']) && key.trim() == key)
         })
 }
 

@@ -1,4 +1,4 @@
-//! Cases as data, and serde_json as the other reader. The public vectors are read by `tests/json_vectors.rs`.
+//! Cases as data, and serde_json as the other reader. The public vectors are read by `tests/vectors/json.rs`.
 
 pub(in crate::policy) mod random;
 

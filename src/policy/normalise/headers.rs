@@ -20,6 +20,9 @@ pub use self::websocket::is_websocket;
 /// Refuses a request whose headers can be read in two ways, whatever the policies say.
 ///
 /// - Two of Host, Authorization, Content-Type or Content-Length.
+/// - A value that begins or ends with a space or a tab. On HTTP/1.1 they are no part of it and never get here; on
+///   HTTP/2 they are, and the request is malformed (RFC 9113, section 8.2.1): ` admin` would be judged, and `admin`
+///   read by an upstream of HTTP/1.1.
 /// - A name with `_`, which CGI and its heirs take for the same name with `-`.
 /// - A header that overrides the method.
 /// - A Connection that nominates more than the connection's own headers: it would make the next hop drop them.
@@ -30,6 +33,9 @@ pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Fault> {
     let http1 = version == Version::HTTP_11;
     let mut seen = Once::default();
     for (name, value) in headers {
+        if has_blanks_around(value) {
+            return Err(Fault::HeaderValue);
+        }
         match *name {
             header::HOST => first(&mut seen.host, Fault::HostInvalid)?,
             header::AUTHORIZATION => first(&mut seen.authorization, Fault::HeaderDuplicate)?,
@@ -103,6 +109,12 @@ fn elements(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .split(|b| *b == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|element| !element.is_empty())
+}
+
+fn has_blanks_around(value: &HeaderValue) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let bytes = value.as_bytes();
+    blank(bytes.first()) || blank(bytes.last())
 }
 
 /// The headers that may stand once.

@@ -66,6 +66,19 @@ fn reads_forms() {
         (&["/a_b"], "a.b=1", Err(Twice)),
         (&["/a_b"], "a+b=1", Err(Twice)),
         (&["/a"], "+a=1", Err(Twice)),
+        (&["/a"], "?a=1", Err(Twice)),
+        (&["/a"], "a=1&%3Fa=1", Err(Twice)),
+        // brackets that are no subscript's
+        (&["/a_b"], "a[b=1", Err(Syntax)),
+        (&["/a_b"], "a_b=1&a%5Bb=2", Err(Syntax)),
+        (&["/a"], "a]=1", Err(Syntax)),
+        (&["/a"], "[a]=1", Err(Syntax)),
+        (&["/a"], "b[x]c=1", Err(Syntax)),
+        (&["/a"], "b[[x]]=1", Err(Syntax)),
+        (&["/a[0]"], "a[0]=1&a[+]=2", Err(Syntax)),
+        (&["/a[x]"], "a[x]=1&a[+x]=2", Err(Syntax)),
+        (&["/a"], "a=1&b[x][y z]=2", Err(Syntax)),
+        (&["/a"], "a=1&b[x][y]=2&b[]=3&c[d+e]=4", Ok(&["~1"])),
         (&["/key"], "%E2%84%AAey=1", Err(Twice)),
         (&["/a/b"], "a=1&a[b]=1", Err(Twice)),
         (&["/a", "/A"], "a=1", Err(Twice)),
@@ -156,4 +169,15 @@ proptest! {
         let _ = BodyFields::form(&bytes, &projection);
         let _ = BodyFields::form(text.as_bytes(), &projection);
     }
+}
+
+#[test]
+fn no_more_names_than_every_upstream_reads() {
+    let projection = Projection::new(&[(Pointer::parse("/a").unwrap(), 1)], &[]);
+    let most = "b=&".repeat(999) + "a=1";
+    let read = BodyFields::form(most.as_bytes(), &projection).unwrap();
+    assert!(matches!(read.field(1), Value::Wire("1")));
+    let more = format!("b=&{most}");
+    let fault = BodyFields::form(more.as_bytes(), &projection).map(|_| ());
+    assert_eq!(fault, Err(Fault::FormTooComplex));
 }

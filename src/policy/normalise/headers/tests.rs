@@ -52,6 +52,13 @@ fn checks() {
         (&[("Content-Length", "0x1")], H1, framing),
         (&[("Content-Length", "")], H1, framing),
         (&[("Content-Length", "0")], H1, accepted),
+        (&[("X-Tenant", " a")], H2, Err(Fault::HeaderValue)),
+        (&[("X-Tenant", "a ")], H2, Err(Fault::HeaderValue)),
+        (&[("X-Tenant", "\ta")], H2, Err(Fault::HeaderValue)),
+        (&[("X-Tenant", "a\t")], H2, Err(Fault::HeaderValue)),
+        (&[("X-Tenant", " ")], H2, Err(Fault::HeaderValue)),
+        (&[("Content-Type", " a/b")], H2, Err(Fault::HeaderValue)),
+        (&[("X-Tenant", "a \t b"), ("X-None", "")], H2, accepted),
         (&[("X_Tenant", "a")], H1, Err(Fault::HeaderName)),
         (&[("content_length", "1")], H2, Err(Fault::HeaderName)),
         (
