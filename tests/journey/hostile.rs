@@ -2,7 +2,7 @@
 //!
 //! Each file is run against a gateway of its own, each case over a connection of its own, as bytes: no client library
 //! stands between a case and the gateway. After every case the connection, the records, the upstream's bytes and a
-//! control request over a fresh connection are looked at. `cargo test --test journey hostile -- --nocapture` tells how
+//! control request over a fresh connection are looked at. What goes over HTTP/1.1 goes a second time in small pieces. `cargo test --test journey hostile -- --nocapture` tells how
 //! many cases there are.
 //!
 //! The format:
@@ -177,7 +177,13 @@ struct Bench {
 impl Bench {
     async fn case(&mut self, case: &Case, sent: &Sent) -> Result<(), String> {
         let talk = match sent {
-            Sent::Http1(bytes) => client::talk(self.gateway.address, bytes, case).await?,
+            Sent::Http1(bytes) => client::talk(self.gateway.address, &[bytes], case).await?,
+            Sent::Pieces(bytes) => {
+                // Cut anywhere; what comes behind many pieces comes at once.
+                let (first, rest) = bytes.split_at(bytes.len().min(400));
+                let pieces: Vec<&[u8]> = first.chunks(3).chain([rest]).collect();
+                client::talk(self.gateway.address, &pieces, case).await?
+            }
             Sent::Http2(stream) => Talk::of(http2::talk(self.gateway.address, stream).await?),
         };
         if case.cut() {

@@ -32,6 +32,8 @@ pub struct Case {
 
 pub enum Sent {
     Http1(Vec<u8>),
+    /// The same in small writes, so that it is read as it comes.
+    Pieces(Vec<u8>),
     Http2(Stream),
 }
 
@@ -66,6 +68,7 @@ impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sent::Http1(_) => "HTTP/1.1",
+            Sent::Pieces(_) => "HTTP/1.1 in pieces",
             Sent::Http2(_) => "HTTP/2",
         })
     }
@@ -212,7 +215,8 @@ impl Reader<'_> {
             (Some(text), None, None) => {
                 let bytes = latin1(&text);
                 (case.target, case.body) = plain(&bytes);
-                case.sent.push(Sent::Http1(bytes));
+                case.sent.push(Sent::Http1(bytes.clone()));
+                case.sent.push(Sent::Pieces(bytes));
             }
             (None, Some(head), None) => {
                 let lines = self.lines(&lines, body.as_deref());
@@ -225,7 +229,8 @@ impl Reader<'_> {
                 bytes.extend(b"\r\n");
                 bytes.extend(body.iter().flatten());
                 (case.target, case.body) = plain(&bytes);
-                case.sent.push(Sent::Http1(bytes));
+                case.sent.push(Sent::Http1(bytes.clone()));
+                case.sent.push(Sent::Pieces(bytes));
                 if both {
                     case.sent.push(Sent::Http2(Stream::of(&head, &lines, body)));
                 }

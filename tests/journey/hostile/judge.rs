@@ -184,7 +184,7 @@ fn denied(
         Some(answer) => answer,
     };
     let bodiless = match sent {
-        Sent::Http1(bytes) => expect.bodiless || bytes.starts_with(b"HEAD "),
+        Sent::Http1(bytes) | Sent::Pieces(bytes) => expect.bodiless || bytes.starts_with(b"HEAD "),
         Sent::Http2(stream) => stream.fields.iter().any(|(_, value)| value == b"HEAD"),
     };
     if bodiless {
