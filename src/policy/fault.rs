@@ -156,7 +156,7 @@ faults! {
     HostMismatch = "host_mismatch" => AmbiguousRequest,
     /// A method that isn't `[A-Z-]+`, or CONNECT or TRACE.
     MethodRefused = "method_refused" => AmbiguousRequest,
-    /// A header or query parameter that overrides the method.
+    /// A header, a query parameter or a judged body's field that overrides the method.
     MethodOverride = "method_override" => AmbiguousRequest,
     /// A header that may stand once stands twice.
     HeaderDuplicate = "header_duplicate" => AmbiguousRequest,
@@ -180,7 +180,7 @@ faults! {
     JsonUtf8 = "json_utf8" => AmbiguousRequest,
     /// A key twice in an object, in or above a judged value.
     JsonDuplicateKey = "json_duplicate_key" => AmbiguousRequest,
-    /// A key that equals a judged key but for case.
+    /// A key that equals a judged key but for case, or that holds a NUL.
     JsonKeyCase = "json_key_case" => AmbiguousRequest,
     /// Half of a surrogate pair.
     JsonSurrogate = "json_surrogate" => AmbiguousRequest,
@@ -188,7 +188,7 @@ faults! {
     JsonTrailing = "json_trailing" => AmbiguousRequest,
     /// Nested more deeply than the limit.
     JsonDepth = "json_depth" => AmbiguousRequest,
-    /// Not `application/x-www-form-urlencoded`, or not UTF-8 once decoded.
+    /// Not `application/x-www-form-urlencoded`, not UTF-8 once decoded, or brackets that don't close.
     FormSyntax = "form_syntax" => AmbiguousRequest,
     /// A judged form field twice, or beside a variant of itself.
     FormDuplicate = "form_duplicate" => AmbiguousRequest,

@@ -105,6 +105,7 @@ fn request(
             },
             injected: outbound.injected,
             forward_credential: route.forward_credential,
+            body: !matches!(outbound.body, RequestBody::Empty),
             http2,
             websocket: outbound.websocket,
         },

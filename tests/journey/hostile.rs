@@ -49,6 +49,7 @@
 
 mod case;
 mod client;
+mod fields;
 mod http2;
 mod judge;
 mod upstream;
@@ -77,15 +78,20 @@ macro_rules! suites {
 }
 
 suites! {
+    content,
+    form,
     framing,
     header,
     header_any,
     host,
     http2,
+    json,
     method,
     opaque,
     path,
     query,
+    rpc,
+    websocket,
 }
 
 /// A file without a test would hold nothing, and a lesson that stands twice teaches nothing.

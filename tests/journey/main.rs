@@ -18,6 +18,7 @@ mod credentials;
 mod framing;
 mod harness;
 mod hostile;
+mod hostile_identity;
 mod lifecycle;
 mod pki;
 mod process;

@@ -110,12 +110,22 @@ pub(super) fn check_method_override(raw: &str) -> Result<(), Fault> {
             continue;
         }
         let name = lenient(part.split('=').next().unwrap_or_default());
-        let overrides = |known: &&str| **known == *name || is_variant(known, &name);
-        if METHOD_OVERRIDES.iter().any(overrides) {
+        if overrides_method(&name) {
             return Err(Fault::MethodOverride);
         }
     }
     Ok(())
+}
+
+/// Whether some framework reads the method from a parameter of this decoded name, in a query or in a form.
+pub(in crate::policy) fn overrides_method(name: &str) -> bool {
+    // What any spelling of theirs begins with.
+    matches!(
+        name.as_bytes(),
+        [b'_' | b'.' | b'[' | b'x' | b'X' | b' ', ..]
+    ) && METHOD_OVERRIDES
+        .iter()
+        .any(|known| *known == name || is_variant(known, name))
 }
 
 /// Whether some framework takes the one name for the other: they differ in case (Unicode simple folding), in

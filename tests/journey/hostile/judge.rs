@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::case::{Case, Expect, Sent, Verdict, as_latin1};
 use super::client::{Answer, Talk};
+use super::fields;
 use super::upstream::Request;
 
 /// What a case left behind.
@@ -138,6 +139,7 @@ fn permitted(
     if let Some(digest) = judged.get("body_sha256") {
         same("judged body", digest, &json!(Sha256::of(&request.body)))?;
     }
+    fields::agree(record, request)?;
     for (name, value) in header {
         same(name, &request.values(name), &vec![&**value])?;
     }

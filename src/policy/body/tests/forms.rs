@@ -13,7 +13,7 @@ type ClosedCase = (
 
 #[test]
 fn reads_forms() {
-    use Fault::{FormDuplicate as Twice, FormSyntax as Syntax};
+    use Fault::{FormDuplicate as Twice, FormSyntax as Syntax, MethodOverride as Override};
     let cases: &[FieldsCase] = &[
         (&["/a", "/b", "/c"], "a=1&b=", Ok(&["~1", "~", "-"])),
         (&["/a"], "a=b+c%2Bd%20e%C3%A9", Ok(&["~b c+d eé"])),
@@ -69,6 +69,40 @@ fn reads_forms() {
         (&["/key"], "%E2%84%AAey=1", Err(Twice)),
         (&["/a/b"], "a=1&a[b]=1", Err(Twice)),
         (&["/a", "/A"], "a=1", Err(Twice)),
+        (&["/id"], "%C4%B1d=1", Err(Twice)),
+        // A judged element, and a part of it.
+        (&["/a"], "a.b=1", Err(Twice)),
+        (&["/a"], "b=1&a.=1", Err(Twice)),
+        (&["/a"], "a..b=1", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a.x=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&A.X=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a.x.y=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a_x=2", Err(Twice)),
+        (&["/a.x"], "a.x=1&a[x]=2", Err(Twice)),
+        (&["/a_x"], "a_x=1&a[x]=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a.y=2&a[xy]=3", Ok(&["~1"])),
+        (&["/a"], "a=1&.a=2&b.a=3", Ok(&["~1"])),
+        (&["/a[x]"], "a[x]=1&a[x][y]=1", Err(Twice)),
+        (&["/a[x]"], "a[][x]=1", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a[xy][x]=1", Ok(&["~1"])),
+        // Brackets that everybody repairs in a way of their own.
+        (&["/a_b"], "a[b=1", Err(Syntax)),
+        (&["/a"], "[a]=1", Err(Syntax)),
+        (&["/a"], "a]=1", Err(Syntax)),
+        (&["/a"], "b=1&a%5D=1", Err(Syntax)),
+        (&["/a[x]"], "a[x]y=1", Err(Syntax)),
+        (&["/a[x]"], "a[[x]]=1", Err(Syntax)),
+        (&["/a"], "b[=1", Err(Syntax)),
+        (&["/a"], "b[x]]=1", Err(Syntax)),
+        (&["/a"], "b][x]=1", Err(Syntax)),
+        (&["/a"], "b[x][][y]=1", Ok(&["-"])),
+        // A field that overrides the method.
+        (&["/a"], "a=1&_method=DELETE", Err(Override)),
+        (&["/_method"], "_method=DELETE", Err(Override)),
+        (&["/a"], "%5FMethod=DELETE", Err(Override)),
+        (&["/a"], ".method[]=DELETE", Err(Override)),
+        (&["/a"], "x-http-method-override=DELETE", Err(Override)),
+        (&["/a"], "method=1&x_method=1&payment_method=1", Ok(&["-"])),
     ];
     for (fields, body, expected) in cases {
         check_fields(
@@ -97,6 +131,9 @@ fn closes_forms() {
         (&["/a"], "b[x]=1&c=0&b=2", Err(Twice)),
         (&["/a"], "b[x]=1&b[y]=0&b[x]=2", Err(Twice)),
         (&["/a"], "b.c=1&b_c=2", Err(Twice)),
+        (&["/a"], "b.c=1&d=0&b=2", Err(Twice)),
+        (&["/a"], "b[c]=1&d=0&b.c=2", Err(Twice)),
+        (&["/a"], "b[c]=1&b[d]=0&b_c=2", Err(Twice)),
         (&[""], "b=1&b=2", Err(Twice)),
         (&["/a"], "b[x]=1&b[y]=2", Ok(Some("/b[x]"))),
     ];

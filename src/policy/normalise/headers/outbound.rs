@@ -29,6 +29,8 @@ pub struct Outgoing<'r> {
     pub injected: &'r [HeaderName],
     /// Whether the verified credential goes on.
     pub forward_credential: bool,
+    /// Whether a body goes with them, which HTTP/2 need not announce.
+    pub body: bool,
     /// Whether HTTP/2 is spoken to the upstream.
     pub http2: bool,
     /// Whether this is a WebSocket handshake.
@@ -41,7 +43,7 @@ pub struct Outgoing<'r> {
 pub fn outbound(incoming: &HeaderMap, version: Version, rules: &Outgoing<'_>) -> HeaderMap {
     let mut forwarded = HeaderMap::with_capacity(incoming.len() + rules.injected.len() + 4);
     for (name, value) in incoming {
-        if passes(name, incoming, rules) {
+        if passes(name, rules) {
             forwarded.append(name.clone(), value.clone());
         }
     }
@@ -149,7 +151,7 @@ pub fn strip_response(headers: &mut HeaderMap, http1_upgrade: bool) {
     }
 }
 
-fn passes(name: &HeaderName, incoming: &HeaderMap, rules: &Outgoing<'_>) -> bool {
+fn passes(name: &HeaderName, rules: &Outgoing<'_>) -> bool {
     if never_passes(name.as_str()) || rules.injected.contains(name) {
         return false;
     }
@@ -159,7 +161,7 @@ fn passes(name: &HeaderName, incoming: &HeaderMap, rules: &Outgoing<'_>) -> bool
     if name.as_str().starts_with("sec-websocket-") && !rules.websocket {
         return false;
     }
-    if is_inert(name) && !(*name == header::RANGE && has_body(incoming)) {
+    if is_inert(name) && !(*name == header::RANGE && rules.body) {
         return true;
     }
     rules.named.contains(name)
@@ -234,13 +236,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
     headers.remove(header::COOKIE);
     headers.extend(joined.map(|joined| (header::COOKIE, joined)));
-}
-
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(|length| length.as_bytes() != b"0")
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
