@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use portcullis::policy::{Fault, Reason};
-use portcullis::yaml::{self, At, Fields, Problems, Yaml};
+use portcullis::yaml::{self, At, Fields, Node, Problems, Yaml};
 
 use super::http2::Stream;
 use crate::harness::show;
@@ -62,6 +62,8 @@ pub enum Verdict {
     Cut { policy: String },
     /// A bare status, or none.
     Closed(Option<u16>),
+    /// A bare 400 or none: it hangs on how the bytes come.
+    Ended,
 }
 
 impl fmt::Display for Sent {
@@ -77,7 +79,7 @@ impl fmt::Display for Sent {
 impl Case {
     /// How many records there must be.
     pub fn records(&self) -> usize {
-        let recorded = |e: &&Expect| !matches!(e.verdict, Verdict::Closed(_));
+        let recorded = |e: &&Expect| !matches!(e.verdict, Verdict::Closed(_) | Verdict::Ended);
         self.expect.iter().filter(recorded).count()
     }
 
@@ -95,6 +97,33 @@ impl Case {
 }
 
 impl Suite {
+    /// The lessons of a file with their lines, whatever else its cases hold.
+    pub fn lessons(path: &Path) -> Vec<(u32, String)> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut problems = Problems::new(path.display().to_string());
+        let root = yaml::parse(&text, &mut problems).unwrap();
+        let under = |node: &Node, key: &str| match &node.value {
+            Yaml::Map(entries) => entries
+                .iter()
+                .find(|(k, _)| k.text == key)
+                .map(|(_, n)| n.clone()),
+            _ => None,
+        };
+        let cases = under(&root, "cases").unwrap();
+        let Yaml::List(cases) = cases.value else {
+            panic!("{}: no cases", path.display())
+        };
+        cases
+            .iter()
+            .map(
+                |case| match under(case, "lesson").map(|lesson| lesson.value) {
+                    Some(Yaml::Text(lesson)) => (case.mark.line, lesson),
+                    _ => panic!("{}:{}: no lesson", path.display(), case.mark.line),
+                },
+            )
+            .collect()
+    }
+
     /// Reads a file; `token` is what `{token}` stands for.
     pub fn read(path: &Path, token: &str) -> Suite {
         let text = std::fs::read_to_string(path).unwrap();
@@ -343,10 +372,11 @@ impl Reader<'_> {
                 })
             }
             [None, None, None, Some(how)] if how == "end" => Some(Verdict::Closed(None)),
+            [None, None, None, Some(how)] if how == "any" => Some(Verdict::Ended),
             [None, None, None, Some(how)] => {
                 let status = how.parse().ok();
                 if status.is_none() {
-                    at.problem(problems, "expected 400, 431 or `end`");
+                    at.problem(problems, "expected 400, 431, `end` or `any`");
                 }
                 Some(Verdict::Closed(Some(status?)))
             }

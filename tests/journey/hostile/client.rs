@@ -53,7 +53,10 @@ pub async fn talk(address: SocketAddr, pieces: &[&[u8]], case: &Case) -> Result<
     let mut closes = false;
     let reading = async {
         for (i, expect) in case.expect.iter().enumerate() {
-            let closed = matches!(expect.verdict, Verdict::Closed(_) | Verdict::Cut { .. });
+            let closed = matches!(
+                expect.verdict,
+                Verdict::Closed(_) | Verdict::Ended | Verdict::Cut { .. }
+            );
             closes |= closed || expect.unanswered;
             if expect.unanswered || matches!(expect.verdict, Verdict::Closed(None)) {
                 break;
