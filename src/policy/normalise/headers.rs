@@ -26,8 +26,8 @@ pub use self::websocket::is_websocket;
 /// - A name with `_`, which CGI and its heirs take for the same name with `-`.
 /// - A header that overrides the method.
 /// - A Connection that nominates more than the connection's own headers: it would make the next hop drop them.
-/// - Framing: a length that is no number, a transfer coding other than `chunked`, either beside the other, any
-///   of the connection's own headers on HTTP/2, an expectation other than `100-continue`.
+/// - Framing: a length that is no number or has zeros before it, a transfer coding other than `chunked`, either
+///   beside the other, any of the connection's own headers on HTTP/2, an expectation other than `100-continue`.
 /// - An upgrade to anything but a WebSocket; [`is_websocket`] looks closer.
 pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Fault> {
     let http1 = version == Version::HTTP_11;
@@ -43,7 +43,9 @@ pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Fault> {
             header::CONTENT_LENGTH => {
                 first(&mut seen.content_length, Fault::HeaderDuplicate)?;
                 let digits = value.as_bytes();
-                if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+                // with zeros before it, it is octal to somebody
+                let canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
+                if !canonical || !digits.iter().all(u8::is_ascii_digit) {
                     return Err(Fault::Framing);
                 }
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use portcullis::policy::{Fault, Reason};
-use portcullis::yaml::{self, At, Fields, Problems, Yaml};
+use portcullis::yaml::{self, At, Fields, Node, Problems, Yaml};
 
 use super::http2::Stream;
 use crate::harness::show;
@@ -32,6 +32,8 @@ pub struct Case {
 
 pub enum Sent {
     Http1(Vec<u8>),
+    /// The same in small writes, so that it is read as it comes.
+    Pieces(Vec<u8>),
     Http2(Stream),
 }
 
@@ -60,12 +62,15 @@ pub enum Verdict {
     Cut { policy: String },
     /// A bare status, or none.
     Closed(Option<u16>),
+    /// A bare 400 or none: it hangs on how the bytes come.
+    Ended,
 }
 
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sent::Http1(_) => "HTTP/1.1",
+            Sent::Pieces(_) => "HTTP/1.1 in pieces",
             Sent::Http2(_) => "HTTP/2",
         })
     }
@@ -74,7 +79,7 @@ impl fmt::Display for Sent {
 impl Case {
     /// How many records there must be.
     pub fn records(&self) -> usize {
-        let recorded = |e: &&Expect| !matches!(e.verdict, Verdict::Closed(_));
+        let recorded = |e: &&Expect| !matches!(e.verdict, Verdict::Closed(_) | Verdict::Ended);
         self.expect.iter().filter(recorded).count()
     }
 
@@ -92,6 +97,33 @@ impl Case {
 }
 
 impl Suite {
+    /// The lessons of a file with their lines, whatever else its cases hold.
+    pub fn lessons(path: &Path) -> Vec<(u32, String)> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut problems = Problems::new(path.display().to_string());
+        let root = yaml::parse(&text, &mut problems).unwrap();
+        let under = |node: &Node, key: &str| match &node.value {
+            Yaml::Map(entries) => entries
+                .iter()
+                .find(|(k, _)| k.text == key)
+                .map(|(_, n)| n.clone()),
+            _ => None,
+        };
+        let cases = under(&root, "cases").unwrap();
+        let Yaml::List(cases) = cases.value else {
+            panic!("{}: no cases", path.display())
+        };
+        cases
+            .iter()
+            .map(
+                |case| match under(case, "lesson").map(|lesson| lesson.value) {
+                    Some(Yaml::Text(lesson)) => (case.mark.line, lesson),
+                    _ => panic!("{}:{}: no lesson", path.display(), case.mark.line),
+                },
+            )
+            .collect()
+    }
+
     /// Reads a file; `token` is what `{token}` stands for.
     pub fn read(path: &Path, token: &str) -> Suite {
         let text = std::fs::read_to_string(path).unwrap();
@@ -212,7 +244,8 @@ impl Reader<'_> {
             (Some(text), None, None) => {
                 let bytes = latin1(&text);
                 (case.target, case.body) = plain(&bytes);
-                case.sent.push(Sent::Http1(bytes));
+                case.sent.push(Sent::Http1(bytes.clone()));
+                case.sent.push(Sent::Pieces(bytes));
             }
             (None, Some(head), None) => {
                 let lines = self.lines(&lines, body.as_deref());
@@ -225,7 +258,8 @@ impl Reader<'_> {
                 bytes.extend(b"\r\n");
                 bytes.extend(body.iter().flatten());
                 (case.target, case.body) = plain(&bytes);
-                case.sent.push(Sent::Http1(bytes));
+                case.sent.push(Sent::Http1(bytes.clone()));
+                case.sent.push(Sent::Pieces(bytes));
                 if both {
                     case.sent.push(Sent::Http2(Stream::of(&head, &lines, body)));
                 }
@@ -338,10 +372,11 @@ impl Reader<'_> {
                 })
             }
             [None, None, None, Some(how)] if how == "end" => Some(Verdict::Closed(None)),
+            [None, None, None, Some(how)] if how == "any" => Some(Verdict::Ended),
             [None, None, None, Some(how)] => {
                 let status = how.parse().ok();
                 if status.is_none() {
-                    at.problem(problems, "expected 400, 431 or `end`");
+                    at.problem(problems, "expected 400, 431, `end` or `any`");
                 }
                 Some(Verdict::Closed(Some(status?)))
             }

@@ -40,8 +40,9 @@ impl Talk {
 }
 
 /// Sends a case, and reads its answers and what follows them.
-pub async fn talk(address: SocketAddr, bytes: &[u8], case: &Case) -> Result<Talk, String> {
+pub async fn talk(address: SocketAddr, pieces: &[&[u8]], case: &Case) -> Result<Talk, String> {
     let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let (read, mut write) = stream.into_split();
     let mut talk = Talk::default();
     let mut reader = Reader {
@@ -52,12 +53,15 @@ pub async fn talk(address: SocketAddr, bytes: &[u8], case: &Case) -> Result<Talk
     let mut closes = false;
     let reading = async {
         for (i, expect) in case.expect.iter().enumerate() {
-            let closed = matches!(expect.verdict, Verdict::Closed(_) | Verdict::Cut { .. });
+            let closed = matches!(
+                expect.verdict,
+                Verdict::Closed(_) | Verdict::Ended | Verdict::Cut { .. }
+            );
             closes |= closed || expect.unanswered;
             if expect.unanswered || matches!(expect.verdict, Verdict::Closed(None)) {
                 break;
             }
-            let bodiless = expect.bodiless || (i == 0 && bytes.starts_with(b"HEAD "));
+            let bodiless = expect.bodiless || (i == 0 && pieces.concat().starts_with(b"HEAD "));
             let Some(answer) = reader.answer(bodiless).await else {
                 break;
             };
@@ -66,16 +70,21 @@ pub async fn talk(address: SocketAddr, bytes: &[u8], case: &Case) -> Result<Talk
     };
     // Both at once: a gateway that answers early may stop to read.
     let writing = async {
-        let sent = write.write_all(bytes).await;
+        for piece in pieces {
+            if write.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         if case.end {
             let _ = write.shutdown().await;
         }
         // Kept open: its drop would be an end.
-        (sent, write)
+        write
     };
     let both = async { tokio::join!(reading, writing) };
     let hangs = |what: &str| format!("{what} never came");
-    let ((), (_, mut write)) = timeout(PATIENCE, both)
+    let ((), mut write) = timeout(PATIENCE, both)
         .await
         .map_err(|_| hangs("an answer"))?;
     let tunnel = talk

@@ -39,7 +39,7 @@ fn compare(case: &Case, sent: &Sent, found: &Found) -> Result<(), String> {
         let answer = match expect.verdict {
             Verdict::Closed(None) => None,
             Verdict::Deny { .. } if expect.unanswered => None,
-            Verdict::Cut { .. } => answers.next(),
+            Verdict::Cut { .. } | Verdict::Ended => answers.next(),
             Verdict::Closed(Some(_)) | Verdict::Permit { .. } | Verdict::Deny { .. } => {
                 Some(answers.next().ok_or("no answer")?)
             }
@@ -62,6 +62,11 @@ fn compare(case: &Case, sent: &Sent, found: &Found) -> Result<(), String> {
             (Verdict::Deny { .. }, answer) => {
                 let record = records.next().ok_or("no record")?;
                 denied(expect, sent, answer, record)?;
+            }
+            (Verdict::Ended, None) => {}
+            (Verdict::Ended, Some(answer)) => {
+                let bare = (answer.status, answer.body.is_empty());
+                same("bare answer", &bare, &(400, true))?;
             }
             (Verdict::Cut { policy }, answer) => {
                 let record = records.next().ok_or("no record")?;
@@ -186,7 +191,7 @@ fn denied(
         Some(answer) => answer,
     };
     let bodiless = match sent {
-        Sent::Http1(bytes) => expect.bodiless || bytes.starts_with(b"HEAD "),
+        Sent::Http1(bytes) | Sent::Pieces(bytes) => expect.bodiless || bytes.starts_with(b"HEAD "),
         Sent::Http2(stream) => stream.fields.iter().any(|(_, value)| value == b"HEAD"),
     };
     if bodiless {

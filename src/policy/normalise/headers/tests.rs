@@ -48,6 +48,7 @@ fn checks() {
         ),
         (&[("Content-Length", "1, 1")], H1, framing),
         (&[("Content-Length", "+1")], H1, framing),
+        (&[("Content-Length", "01")], H2, framing),
         (&[("Content-Length", "-1")], H2, framing),
         (&[("Content-Length", "0x1")], H1, framing),
         (&[("Content-Length", "")], H1, framing),
