@@ -11,8 +11,9 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stdout,
     unreachable_pub,
-    reason = "a test that can't go on should say where, and a test binary has no API"
+    reason = "a test that can't go on should say where, a test binary has no API, and figures are shown by --nocapture"
 )]
 
 #[path = "bounds/aborts.rs"]

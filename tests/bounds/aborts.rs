@@ -90,11 +90,6 @@ fn clients_that_go_leave_nothing_at_any_stage() {
     });
     let records = world.close();
     let ends = |end: &str| records.iter().filter(|r| r["end"] == end).count();
-    println!(
-        "gone {}, complete {}",
-        ends("client_gone"),
-        ends("complete")
-    );
     assert!(ends("client_gone") > 0);
 }
 

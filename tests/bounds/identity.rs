@@ -60,7 +60,8 @@ fn many_good_tokens_displace_each_other_and_not_the_one_in_use() {
             flood(&world, &some, "200");
         }
     });
-    println!("hits: {}", hits(&world));
+    // Each worker verifies it once, and knows it for the rest of the 75 rounds.
+    assert!(hits(&world) >= 73.0, "{}", hits(&world));
     world.close();
 }
 
