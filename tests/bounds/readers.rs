@@ -42,7 +42,7 @@ fn a_reader_that_takes_nothing_loses_the_connection() {
 fn http2_readers_that_read_nothing_hold_little() {
     let world = World::new("timeouts: { idle: 3s, keep_alive: 3s }");
     let mut held = Vec::new();
-    let count = world.within(320, "1,024 responses over HTTP/2 that nobody reads", || {
+    let count = world.within(352, "1,024 responses over HTTP/2 that nobody reads", || {
         for _ in 0..8 {
             let mut client = Client::connect(&world, &[(WINDOW, 0x7fff_ffff)]);
             client.send(&frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000u32.to_be_bytes()));
