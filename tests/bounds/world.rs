@@ -312,8 +312,8 @@ log: {{ format: json }}
             let lines = log
                 .iter()
                 .filter_map(|l| serde_json::from_str::<Value>(l).ok());
-            let texts = lines.filter_map(|line| Some(line["fields"][key].as_str()?.to_owned()));
-            let found = texts.last()?;
+            let mut texts = lines.filter_map(|line| Some(line["fields"][key].as_str()?.to_owned()));
+            let found = texts.next_back()?;
             found
                 .split(", ")
                 .map(|a| a.parse().ok())
