@@ -360,7 +360,9 @@ const MOST_PENDING_RESETS: usize = 32;
 const MOST_ERROR_RESETS: usize = 256;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes of a response that wait for a client to read, for each stream: times `limits.streams`, what one connection that
+/// reads nothing holds until its time is over. A socket that is read empties it faster than it fills.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// HTTP/2 has no bound of its own on the number of fields; HTTP/1.1 gets the same answer from hyper.
 fn too_many_headers(worker: &Worker, connection: &Connection) -> Response<Answer> {
