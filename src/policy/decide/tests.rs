@@ -9,6 +9,8 @@ use crate::policy::cases::Cases;
 use crate::policy::compile::SourceFile;
 use crate::policy::{Canonical, Json, Principal};
 
+mod told;
+
 fn set(policies: &str) -> PolicySet {
     let file = SourceFile {
         name: "p.yaml".into(),
