@@ -17,6 +17,7 @@ pub mod accept;
 pub mod answer;
 pub mod exchange;
 pub mod forward;
+pub mod framing;
 pub mod identify;
 pub mod inspect;
 pub mod judged;

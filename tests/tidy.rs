@@ -170,3 +170,35 @@ fn the_documents_name_every_reason_detail_key_and_operator() {
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// `path`, or `path: function, function`, with `*` for whatever; paths stand below the package or its `src`.
+#[test]
+fn the_documents_name_files_and_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for document in ["ARCHITECTURE.md", "SECURITY.md"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        let code = text.split('`').skip(1).step_by(2);
+        for name in code.filter(|code| code.contains('/') || code.contains(".rs")) {
+            let (path, functions) = name.split_once(": ").unwrap_or((name, ""));
+            let path = path.split(['*', '{']).next().unwrap();
+            let found = [root.join(path), root.join("src").join(path)]
+                .into_iter()
+                .find(|path| path.exists());
+            let Some(found) = found else {
+                missing.push(format!("{document}: {name}"));
+                continue;
+            };
+            named += 1;
+            let functions = functions
+                .split(", ")
+                .filter(|function| !function.is_empty());
+            let code = fs::read_to_string(&found).unwrap_or_default();
+            let absent = functions.filter(|function| !code.contains(&format!("fn {function}(")));
+            missing.extend(absent.map(|function| format!("{document}: {path}: {function}")));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(named > 60, "{named}");
+}

@@ -115,7 +115,8 @@ macro_rules! faults {
 }
 
 faults! {
-    /// The request target is neither an origin-form path nor an absolute URI of this host (RFC 9112, section 3.2).
+    /// The request target is neither an origin-form path nor an absolute URI of this host (RFC 9112, section 3.2), or
+    /// it has a fragment.
     TargetForm = "target_form" => AmbiguousRequest,
     /// A byte outside RFC 3986's path characters.
     PathCharacter = "path_character" => AmbiguousRequest,
@@ -165,8 +166,9 @@ faults! {
     HeaderEncoding = "header_encoding" => AmbiguousRequest,
     /// A Connection header that nominates an end-to-end header.
     ConnectionNominates = "connection_nominates" => AmbiguousRequest,
-    /// Not HTTP/1.1 or HTTP/2, a transfer coding other than `chunked`, a length beside it or that is no number, a
-    /// header of an HTTP/1.1 connection on HTTP/2, or an expectation other than `100-continue`.
+    /// Not HTTP/1.1 or HTTP/2, a head that isn't RFC 9112's to the byte, a transfer coding other than `chunked`, a
+    /// length beside it, twice or not canonical, a header of an HTTP/1.1 connection on HTTP/2, or an expectation
+    /// other than `100-continue`.
     Framing = "framing" => AmbiguousRequest,
     /// An upgrade that is no WebSocket handshake (RFC 6455), or one that arrives broken.
     Upgrade = "upgrade" => AmbiguousRequest,

@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::Answer;
+use super::framing::Heads;
 use super::handle;
 use super::identify::PeerCertificate;
 use super::wire::{Protocol, Pulse, Wire, protocol};
@@ -48,6 +49,8 @@ pub struct Connection {
     pub certificate: Option<PeerCertificate>,
     /// What goes on on it.
     pub pulse: Arc<Pulse>,
+    /// What its heads look like; HTTP/1.1 only.
+    pub heads: Option<Arc<Heads>>,
     listener: usize,
     /// The certificate as it came, with those above it.
     chain: Vec<CertificateDer<'static>>,
@@ -180,6 +183,7 @@ async fn connection(
         server_name: None,
         certificate: None,
         pulse: Arc::default(),
+        heads: None,
         listener,
         chain: Vec::new(),
         vouched: AtomicU64::new(snapshot.generation),
@@ -232,18 +236,23 @@ async fn exchange<S>(
     before: Bytes,
     worker: Arc<Worker>,
     snapshot: Arc<Snapshot>,
-    connection: Connection,
+    mut connection: Connection,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &snapshot.config.limits;
     let timeouts = &snapshot.config.timeouts;
     let pulse = connection.pulse.clone();
-    let connection = Arc::new(connection);
+    let head_bytes = limits.header_bytes.max(LEAST_BUFFER);
     let mut wire = Wire::new(stream, before, timeouts.idle);
     if spoken == Protocol::Http1 {
-        wire = wire.with_head_limit(pulse.clone(), timeouts.header);
+        let heads = Arc::<Heads>::default();
+        connection.heads = Some(heads.clone());
+        wire = wire
+            .with_head_limit(pulse.clone(), timeouts.header)
+            .with_framing(heads, head_bytes);
     }
+    let connection = Arc::new(connection);
     let phase = worker.shared.phase.subscribe();
     let most = limits.headers;
     let service = {
@@ -268,7 +277,7 @@ async fn exchange<S>(
                 .timer(TokioTimer::new())
                 .header_read_timeout(backstop)
                 .max_headers(limits.headers)
-                .max_buf_size(limits.header_bytes.max(LEAST_BUFFER))
+                .max_buf_size(head_bytes)
                 .serve_connection(TokioIo::new(wire), service)
                 .with_upgrades();
             drive(

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
@@ -60,6 +60,8 @@ pub struct Exchange {
     template: Option<Arc<str>>,
     recorded: bool,
     busy: Option<Busy>,
+    /// What the connection's bytes told of the head, which hyper does not tell.
+    framing: Result<(), Fault>,
 }
 
 impl Exchange {
@@ -81,6 +83,10 @@ impl Exchange {
             grpc: is_grpc(head.version, &head.headers),
             body: (!body.is_end_stream()).then_some(body),
             busy: Some(connection.pulse.begin()),
+            framing: connection
+                .heads
+                .as_ref()
+                .map_or(Ok(()), |heads| heads.serve()),
             started,
             marked: started,
             stages: Stages::default(),
@@ -103,6 +109,7 @@ impl Exchange {
 
     /// The one reading of the request, and its route.
     pub fn normalise(&mut self) -> Result<(), Refusal> {
+        self.framing?;
         let Parts {
             method,
             uri,
@@ -274,7 +281,12 @@ impl Exchange {
             grpc: self.grpc,
             body,
         };
-        let response = respond(&refusal, &id, &caller);
+        let mut response = respond(&refusal, &id, &caller);
+        if self.framing.is_err() {
+            // Where its next request begins is anybody's guess.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if let Some(body) = self.body.take() {
             let headers = self.judged.as_ref().map(|judged| &judged.headers);
             drain(body, headers.unwrap_or(&self.head.headers));

@@ -4,6 +4,7 @@
 //! - On HTTP/1.1, a request's head that has begun ends within `timeouts.header`; hyper's own timer also runs
 //!   between requests, where `timeouts.keep_alive` holds.
 //! - Bytes that were read to tell HTTP/2 from HTTP/1.1 are given back first.
+//! - On HTTP/1.1, every byte passes by [`Framing`] before hyper sees it, and none that breaks a body's framing.
 //!
 //! Neither clock costs anything while the socket is ready.
 
@@ -18,6 +19,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::framing::{Followed, Framing, Heads};
 
 /// What goes on on a connection: how many exchanges there were, and how many are open.
 #[derive(Debug, Default)]
@@ -63,8 +66,18 @@ pub struct Wire<S> {
     before: Bytes,
     /// The clock of a head; HTTP/1.1 only.
     head: Option<HeadClock>,
+    /// Where messages begin and end; HTTP/1.1 only.
+    framing: Option<Follower>,
     write: Clock,
     idle: Duration,
+}
+
+#[derive(Debug)]
+struct Follower {
+    framing: Framing,
+    heads: Arc<Heads>,
+    /// A body's framing broke: there is no more to read.
+    broken: bool,
 }
 
 #[derive(Debug)]
@@ -106,6 +119,7 @@ impl<S> Wire<S> {
             inner,
             before,
             head: None,
+            framing: None,
             write: Clock::default(),
             idle,
         }
@@ -118,6 +132,16 @@ impl<S> Wire<S> {
             limit,
             begun: !self.before.is_empty(),
             clock: Clock::default(),
+        });
+        self
+    }
+
+    /// Follows the framing of what is read; a head takes at most so many bytes.
+    pub fn with_framing(mut self, heads: Arc<Heads>, most: usize) -> Wire<S> {
+        self.framing = Some(Follower {
+            framing: Framing::new(most),
+            heads,
+            broken: false,
         });
         self
     }
@@ -144,13 +168,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.before.is_empty() {
+        let filled = buf.filled().len();
+        let read = if this.before.is_empty() {
+            Pin::new(&mut this.inner).poll_read(cx, buf)
+        } else {
             let fits = this.before.len().min(buf.remaining());
             buf.put_slice(&this.before.split_to(fits));
-            return Poll::Ready(Ok(()));
+            Poll::Ready(Ok(()))
+        };
+        if let Some(follower) = &mut this.framing {
+            follower.follow(buf, filled)?;
         }
-        let filled = buf.filled().len();
-        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
         let Some(head) = &mut this.head else {
             return read;
         };
@@ -163,6 +191,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         read
+    }
+}
+
+impl Follower {
+    /// Follows what was read behind `filled`, and takes away again what must not be handed on.
+    fn follow(&mut self, buf: &mut ReadBuf<'_>, filled: usize) -> io::Result<()> {
+        let came = buf.filled().get(filled..).unwrap_or_default();
+        let fine = match self.framing.follow(came, &self.heads) {
+            _ if self.broken => 0,
+            Followed::All => return Ok(()),
+            Followed::Broken(fine) => fine,
+        };
+        self.broken = true;
+        buf.set_filled(filled + fine);
+        if fine == 0 {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        Ok(())
     }
 }
 

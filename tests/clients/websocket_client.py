@@ -98,6 +98,7 @@ async def frames(checks, echo, proxy):
         async with browser() as connection:
             same(connection.subprotocol, "chat.v2")
             assert any(e.name == "permessage-deflate" for e in connection.protocol.extensions)
+            until(lambda: echo.handshakes, "the handshake at the server")
             seen = echo.handshakes[-1].headers
             same(seen["Origin"], "https://app.example")
             assert "Authorization" not in seen, "the token went on"

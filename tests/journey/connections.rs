@@ -30,17 +30,6 @@ async fn what_is_no_http_gets_no_record_and_no_upstream() {
 /// hyper reads such a request by its chunks and hides the length (RFC 9112, section 6.3), so it can't be refused
 /// here; that nothing after it on the connection is a request keeps the two readings from doing harm.
 #[tokio::test]
-async fn nothing_follows_a_length_beside_chunks() {
-    let gateway = Gateway::start().await;
-    let head =
-        "GET /open HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n";
-    let both = format!("{head}0\r\n\r\nGET /open HTTP/1.1\r\nhost: a\r\n\r\n");
-    let answer = gateway.raw(both.as_bytes()).await;
-    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-    assert!(gateway.upstream.count() <= 1);
-}
-
-#[tokio::test]
 async fn a_second_request_on_the_connection_is_judged_on_its_own() {
     let gateway = Gateway::start().await;
     let token = crate::harness::token("agent/7");

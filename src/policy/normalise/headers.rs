@@ -1,7 +1,7 @@
 //! Headers: which requests are refused for them, and what is read from them.
 //!
-//! The HTTP parser comes first, and what it drops is never seen here: a Content-Length beside chunks (it closes
-//! the connection after that request), and a second Content-Length that says the same. Neither is forwarded.
+//! The HTTP parser comes first, and what it settles is never seen here: a Content-Length beside chunks, and a second
+//! one that says the same. `proxy/framing.rs` refuses those from the bytes themselves.
 //!
 //! Which headers go on, and why: [`outbound()`] and [`is_inert`].
 
