@@ -1,20 +1,27 @@
 //! Bytes as a policy file: problems, each with its place, or a policy set, within bounds of time and memory. The
 //! digest of what loads depends neither on its formatting nor on the order of policies and keys, but on every value;
 //! and what loads decides without a panic.
+//!
+//! The input is the file; or, after a first byte 0xFF, choices that spell one ([`draw`]).
 
 #![no_main]
+
+#[path = "compile/draw.rs"]
+mod draw;
 
 use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use portcullis::policy::{
-    Body, BodyFields, BodyPlan, Canonical, Certificate, Facts, Json, PolicySet, Principal, SourceFile, lint,
+    Body, BodyFields, BodyPlan, Canonical, Certificate, Facts, Json, PolicySet, Principal,
+    SourceFile, lint,
 };
 use portcullis::yaml::{self, Node, Problem, Problems, Yaml};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else {
+    let drawn = data.strip_prefix(b"\xFF").map(draw::file);
+    let Some(text) = drawn.as_deref().or_else(|| std::str::from_utf8(data).ok()) else {
         return;
     };
     let set = match load(text) {
@@ -25,7 +32,11 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
     };
-    assert_eq!(load(text).expect("it loaded").digest(), set.digest(), "once more");
+    assert_eq!(
+        load(text).expect("it loaded").digest(),
+        set.digest(),
+        "once more"
+    );
     let mut problems = Problems::new("fuzz.yaml");
     let root = yaml::parse(text, &mut problems).expect("it loaded");
     let mut rewritten = String::new();
@@ -54,12 +65,18 @@ fn load(text: &str) -> Result<PolicySet, Vec<Problem>> {
 fn stands_in(problem: &Problem, text: &str) {
     assert!(!problem.message.is_empty());
     // A problem is for people to read; it must not be as long as what is wrong.
-    assert!(problem.to_string().len() <= 2_000 + 8 * text.len(), "{problem}");
+    assert!(
+        problem.to_string().len() <= 2_000 + 8 * text.len(),
+        "{problem}"
+    );
     if let Some(mark) = problem.mark {
         // YAML ends a line at CR, LF or both; the end of the file is a place, too.
         let lines = text.split(['\n', '\r']).count() + 1;
         assert!(mark.line >= 1 && mark.line as usize <= lines, "{problem}");
-        assert!(mark.column >= 1 && mark.column as usize <= text.len() + 2, "{problem}");
+        assert!(
+            mark.column >= 1 && mark.column as usize <= text.len() + 2,
+            "{problem}"
+        );
     }
 }
 
@@ -131,8 +148,14 @@ fn judge(set: &PolicySet) {
         ..Principal::default()
     };
     let json = HeaderMap::from_iter([
-        (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (HeaderName::from_static("x-a"), HeaderValue::from_static("a")),
+        (
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ),
+        (
+            HeaderName::from_static("x-a"),
+            HeaderValue::from_static("a"),
+        ),
     ]);
     let form = HeaderMap::from_iter([(
         http::header::CONTENT_TYPE,
@@ -140,7 +163,10 @@ fn judge(set: &PolicySet) {
     )]);
     let bodies: [(&HeaderMap, &[u8]); 4] = [
         (&json, b""),
-        (&json, br#"{"a":1,"b":"a","c":{"d":["x",{"y":1}]},"s":"{\"k\":1}"}"#),
+        (
+            &json,
+            br#"{"a":1,"b":"a","c":{"d":["x",{"y":1}]},"s":"{\"k\":1}"}"#,
+        ),
         (&json, br#"{"a":"#),
         (&form, b"a=1&b=a"),
     ];

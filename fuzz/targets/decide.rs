@@ -48,7 +48,10 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn written(policies: &[PolicyText]) -> String {
-    let texts = policies.iter().enumerate().map(|(n, policy)| policy.yaml(n));
+    let texts = policies
+        .iter()
+        .enumerate()
+        .map(|(n, policy)| policy.yaml(n));
     format!("version: 1\npolicies:\n{}", texts.collect::<String>())
 }
 

@@ -36,7 +36,11 @@ fuzz_target!(|data: &[u8]| {
     };
     let (messages, verdicts) = naive::read(bytes);
     let whole = follow(&[bytes]);
-    assert_eq!(verdicts_of(&whole.heads), verdicts, "the gate and the naive reader");
+    assert_eq!(
+        verdicts_of(&whole.heads),
+        verdicts,
+        "the gate and the naive reader"
+    );
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     let pieces: Vec<&[u8]> = bytes.chunks(2 + usize::from(*cuts) % 64).collect();
     for way in [&single, &pieces] {
@@ -52,7 +56,9 @@ fuzz_target!(|data: &[u8]| {
         let served = serve(&bytes[..passed.handed_on], &passed.heads);
         let mut expected = messages.iter();
         for request in &served {
-            let message = expected.next().expect("hyper tells of a request that isn't there");
+            let message = expected
+                .next()
+                .expect("hyper tells of a request that isn't there");
             message_is(request, message);
         }
     }
@@ -100,11 +106,16 @@ fn heads_are_httparses(bytes: &[u8], messages: &[Message<'_>]) {
         let mut request = httparse::Request::new(&mut lines);
         match request.parse(&bytes[message.start..]) {
             Ok(httparse::Status::Complete(length)) => {
-                assert_eq!(message.start + length, message.body_start, "where the head ends");
+                assert_eq!(
+                    message.start + length,
+                    message.body_start,
+                    "where the head ends"
+                );
                 assert_eq!(request.method.map(str::as_bytes), Some(message.method));
                 assert_eq!(request.path.map(str::as_bytes), Some(message.target));
                 let lines = request.headers.iter();
-                let lines: Vec<(&[u8], &[u8])> = lines.map(|h| (h.name.as_bytes(), h.value)).collect();
+                let lines: Vec<(&[u8], &[u8])> =
+                    lines.map(|h| (h.name.as_bytes(), h.value)).collect();
                 assert_eq!(lines, message.fields);
             }
             Ok(httparse::Status::Partial) => panic!("a head that ended, and not to httparse"),
@@ -134,7 +145,9 @@ fn serve(bytes: &[u8], heads: &Heads) -> Vec<Told> {
                 *refused.borrow_mut() = true;
                 let mut response = Response::new(Empty::<Bytes>::new());
                 let close = http::HeaderValue::from_static("close");
-                response.headers_mut().insert(http::header::CONNECTION, close);
+                response
+                    .headers_mut()
+                    .insert(http::header::CONNECTION, close);
                 return Ok::<_, Infallible>(response);
             }
             let (head, mut body) = request.into_parts();
@@ -159,7 +172,9 @@ fn serve(bytes: &[u8], heads: &Heads) -> Vec<Told> {
     let mut connection = connection;
     // Each time it yields, it asks to be called again; the wire never makes it wait.
     for _ in 0..10_000 {
-        let polled = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = connection
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_ready() {
             return told.take();
         }
@@ -200,7 +215,11 @@ struct Wire<'b> {
 }
 
 impl Read for Wire<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let count = self.bytes.len().min(buf.remaining());
         let (now, later) = self.bytes.split_at(count);
         buf.put_slice(now);
@@ -210,7 +229,11 @@ impl Read for Wire<'_> {
 }
 
 impl Write for Wire<'_> {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(buf.len()))
     }
 

@@ -35,7 +35,11 @@ fuzz_target!(|data: &[u8]| {
     let read = BodyFields::json(asked.body, &projection, DEPTH);
     // The same from two halves of the projection, as candidates bring them.
     let parts = [Projection::new(&fields, &[]), Projection::new(&[], &only)];
-    let merged = BodyFields::json(asked.body, &Projection::merge(&[&parts[0], &parts[1]]), DEPTH);
+    let merged = BodyFields::json(
+        asked.body,
+        &Projection::merge(&[&parts[0], &parts[1]]),
+        DEPTH,
+    );
     assert_eq!(format!("{read:?}"), format!("{merged:?}"), "merged");
     json(&asked, &only, read);
     tree(asked.body);
@@ -119,7 +123,11 @@ impl Other {
             Other::Null | Other::Bool(_) | Other::Number(_) | Other::Text(_) => 0,
             Other::Array(items) => 1 + items.iter().map(Other::depth).max().unwrap_or(0),
             Other::Object(members) => {
-                1 + members.iter().map(|(_, value)| value.depth()).max().unwrap_or(0)
+                1 + members
+                    .iter()
+                    .map(|(_, value)| value.depth())
+                    .max()
+                    .unwrap_or(0)
             }
         }
     }
@@ -144,7 +152,10 @@ impl Other {
             Other::Null | Other::Bool(_) | Other::Number(_) | Other::Text(_) => Vec::new(),
             Other::Array(items) => {
                 let plain = **token == *"0" || !token.starts_with('0');
-                let index = token.parse().ok().filter(|_| plain && !token.starts_with('+'));
+                let index = token
+                    .parse()
+                    .ok()
+                    .filter(|_| plain && !token.starts_with('+'));
                 let item = index.and_then(|index: usize| items.get(index));
                 item.map(|item| item.at(rest)).unwrap_or_default()
             }
@@ -245,7 +256,10 @@ fn json(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
         (Ok(_), None) => {
             // Strings in what is skipped aren't unescaped by us, nor is anything compared there.
             assert!(skipped.is_ok(), "accepted, and no JSON to serde_json");
-            assert!(!judges_all(asked), "accepted, and not readable to serde_json");
+            assert!(
+                !judges_all(asked),
+                "accepted, and not readable to serde_json"
+            );
         }
         (Ok(read), Some(document)) => {
             assert!(!faulty(&document), "ambiguous where it is judged");
@@ -277,7 +291,10 @@ fn json(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
 
 /// Whether the whole document is a judged value.
 fn judges_all(asked: &Asked<'_>) -> bool {
-    asked.fields.iter().any(|pointer| pointer.tokens().is_empty())
+    asked
+        .fields
+        .iter()
+        .any(|pointer| pointer.tokens().is_empty())
 }
 
 /// Whether a key stands twice, or beside a judged one in another case, in a judged value or in an object above one.
@@ -295,7 +312,10 @@ fn ambiguous(value: &Other, here: &[Box<str>], asked: &Asked<'_>) -> bool {
     let in_list = !asked.only.is_empty() && !asked.pointers().any(covered);
     let in_list = in_list && (here.is_empty() || !next.is_empty());
     // A field under a place that the list admits whole is looked for all the same.
-    let looked_into = asked.fields.iter().any(|p| p.tokens().len() > here.len() && p.tokens().starts_with(here));
+    let looked_into = asked
+        .fields
+        .iter()
+        .any(|p| p.tokens().len() > here.len() && p.tokens().starts_with(here));
     let below = |token: &str| [here, &[token.into()]].concat();
     match value {
         Other::Null | Other::Bool(_) | Other::Number(_) | Other::Text(_) => false,
@@ -326,7 +346,10 @@ fn ambiguous(value: &Other, here: &[Box<str>], asked: &Asked<'_>) -> bool {
 
 /// Whether nothing stands where no pointer of the list admits it: the design's words.
 fn admits(value: &Other, here: &mut Vec<Box<str>>, list: &[Pointer]) -> bool {
-    if list.iter().any(|pointer| here.starts_with(pointer.tokens())) {
+    if list
+        .iter()
+        .any(|pointer| here.starts_with(pointer.tokens()))
+    {
         return true;
     }
     let leads = |pointer: &&Pointer| pointer.tokens().starts_with(here);
@@ -340,7 +363,10 @@ fn admits(value: &Other, here: &mut Vec<Box<str>>, list: &[Pointer]) -> bool {
         Other::Null | Other::Bool(_) | Other::Number(_) | Other::Text(_) => false,
         // An empty array is on the way where the list names one of its elements.
         Other::Array(items) if items.is_empty() => {
-            let mut next = list.iter().filter(leads).filter_map(|p| p.tokens().get(here.len()));
+            let mut next = list
+                .iter()
+                .filter(leads)
+                .filter_map(|p| p.tokens().get(here.len()));
             next.any(|token| !token.is_empty() && index(token))
         }
         Other::Array(items) => items.iter().enumerate().all(|(index, item)| {
@@ -386,7 +412,10 @@ fn form(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
     for (pointer, id) in asked.fields.iter().zip(0..) {
         let [name] = pointer.tokens() else {
             let value = read.field(id);
-            assert!(matches!(value, Value::Missing | Value::Unreadable), "{pointer} {value:?}");
+            assert!(
+                matches!(value, Value::Missing | Value::Unreadable),
+                "{pointer} {value:?}"
+            );
             continue;
         };
         let lenient = |text: &str| text.to_lowercase().replace(['.', ' '], "_");
@@ -405,13 +434,16 @@ fn form(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
     for (id, list) in only {
         let listed = |name: &str| {
             let mut tokens = list.iter().map(Pointer::tokens);
-            tokens.any(|tokens| matches!(tokens, [] ) || matches!(tokens, [one] if **one == *name))
+            tokens.any(|tokens| matches!(tokens, []) || matches!(tokens, [one] if **one == *name))
         };
         let admitted = pairs.iter().all(|(name, _)| listed(name));
         assert_eq!(read.unexpected(*id).is_none(), admitted, "the closed list");
         let mut names: Vec<&String> = pairs.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
-        assert!(names.windows(2).all(|two| two[0] != two[1]), "twice in a closed form");
+        assert!(
+            names.windows(2).all(|two| two[0] != two[1]),
+            "twice in a closed form"
+        );
     }
 }
 

@@ -72,7 +72,13 @@ fn headers_are_unambiguous(headers: &HeaderMap) {
         assert!(!name.as_str().contains('_'), "{name}");
         assert!(!name.as_str().contains("method-override"), "{name}");
     }
-    for once in ["host", "authorization", "content-type", "content-length", "transfer-encoding"] {
+    for once in [
+        "host",
+        "authorization",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+    ] {
         assert!(headers.get_all(once).iter().count() <= 1, "{once}");
     }
     let both = headers.contains_key("content-length") && headers.contains_key("transfer-encoding");
@@ -81,7 +87,10 @@ fn headers_are_unambiguous(headers: &HeaderMap) {
 
 /// Whatever the rules let through, nothing of the connection or of a proxy's own goes on.
 fn goes_on(head: &Head) {
-    let named = [HeaderName::from_static("cookie"), HeaderName::from_static("connection")];
+    let named = [
+        HeaderName::from_static("cookie"),
+        HeaderName::from_static("connection"),
+    ];
     for forward in [Forward::Any, Forward::Named(&named)] {
         let rules = Outgoing {
             named: &named,
@@ -94,14 +103,33 @@ fn goes_on(head: &Head) {
         let forwarded = headers::outbound(&head.headers, head.version, &rules);
         for (name, value) in &forwarded {
             let kept = [
-                "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
-                "upgrade", "expect", "host", "forwarded", "x-real-ip", "x-original-url", "x-rewrite-url",
-                "x-injected", "authorization", "proxy-authorization", "http2-settings",
+                "connection",
+                "keep-alive",
+                "proxy-connection",
+                "te",
+                "trailer",
+                "transfer-encoding",
+                "upgrade",
+                "expect",
+                "host",
+                "forwarded",
+                "x-real-ip",
+                "x-original-url",
+                "x-rewrite-url",
+                "x-injected",
+                "authorization",
+                "proxy-authorization",
+                "http2-settings",
             ];
             assert!(!kept.contains(&name.as_str()), "{name}");
             assert!(!name.as_str().starts_with("x-forwarded-"), "{name}");
             assert!(!name.as_str().starts_with("x-portcullis-"), "{name}");
-            assert!(!value.as_bytes().iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+            assert!(
+                !value
+                    .as_bytes()
+                    .iter()
+                    .any(|b| matches!(b, b'\r' | b'\n' | 0))
+            );
         }
         // In the order and the words in which they came.
         for name in forwarded.keys() {
@@ -136,7 +164,9 @@ struct Read<'c> {
 fn read(canonical: &Canonical) -> Read<'_> {
     let pieces = |reading: &portcullis::policy::normalise::Reading| {
         let pieces = reading.pieces.iter();
-        pieces.map(|piece| (piece.text.to_string(), piece.begins)).collect()
+        pieces
+            .map(|piece| (piece.text.to_string(), piece.begins))
+            .collect()
     };
     Read {
         segments: segments(canonical),
@@ -147,7 +177,9 @@ fn read(canonical: &Canonical) -> Read<'_> {
 }
 
 fn segments(canonical: &Canonical) -> Vec<&str> {
-    (0..canonical.segments()).map(|i| canonical.segment(i)).collect()
+    (0..canonical.segments())
+        .map(|i| canonical.segment(i))
+        .collect()
 }
 
 fn parts(canonical: &Canonical) -> Parts<'_> {
@@ -180,28 +212,52 @@ fn is_a_fixed_point(canonical: &Canonical) {
 fn is_clean(canonical: &Canonical) {
     let (path, uses) = (canonical.path(), canonical.uses());
     assert!(path.starts_with('/'));
-    for byte in canonical.target().bytes().chain(canonical.authority().bytes()) {
+    for byte in canonical
+        .target()
+        .bytes()
+        .chain(canonical.authority().bytes())
+    {
         assert!(matches!(byte, b'!'..=b'~') && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
     }
     for (at, _) in path.match_indices('%') {
         let hex = &path.as_bytes()[at + 1..at + 3];
-        assert!(hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')), "{path}");
+        assert!(
+            hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')),
+            "{path}"
+        );
         let byte = u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap();
         assert!(!unreserved(byte), "{path} could be shorter");
     }
     for text in segments(canonical) {
         assert!(!matches!(text, "." | ".."), "{path}");
-        assert!(!text.contains(|c: char| c.is_control() || c == '\\'), "{path}");
+        assert!(
+            !text.contains(|c: char| c.is_control() || c == '\\'),
+            "{path}"
+        );
         assert!(uses.empty_segments || !text.is_empty(), "{path}");
         assert!(uses.encoded_slash || !text.contains('/'), "{path}");
         assert!(uses.semicolon || !text.contains(';'), "{path}");
     }
-    assert_eq!(canonical.readings().is_empty(), uses == Opaque::default(), "{path}");
-    assert_eq!(canonical.admitted_by(Opaque::default()).is_ok(), uses == Opaque::default());
+    assert_eq!(
+        canonical.readings().is_empty(),
+        uses == Opaque::default(),
+        "{path}"
+    );
+    assert_eq!(
+        canonical.admitted_by(Opaque::default()).is_ok(),
+        uses == Opaque::default()
+    );
     assert_eq!(canonical.admitted_by(uses), Ok(()));
-    for piece in canonical.readings().iter().flat_map(|reading| &reading.pieces) {
+    for piece in canonical
+        .readings()
+        .iter()
+        .flat_map(|reading| &reading.pieces)
+    {
         assert!(!matches!(&*piece.text, "." | ".."), "{path}");
-        assert!(!piece.text.contains(|c: char| c.is_control() || c == '\\'), "{path}");
+        assert!(
+            !piece.text.contains(|c: char| c.is_control() || c == '\\'),
+            "{path}"
+        );
     }
 }
 
@@ -219,7 +275,11 @@ fn says_what_was_sent(canonical: &Canonical, uri: &Uri) {
         decoded.pop();
     }
     assert_eq!(segments(canonical), decoded, "{path}");
-    assert_eq!(canonical.trailing_slash(), trailing && path.len() > 1, "{path}");
+    assert_eq!(
+        canonical.trailing_slash(),
+        trailing && path.len() > 1,
+        "{path}"
+    );
     let any = |test: &dyn Fn(&str) -> bool| decoded.iter().any(|text| test(text));
     let uses = Opaque {
         encoded_slash: any(&|text| text.contains('/')),
@@ -264,27 +324,44 @@ fn has_every_reading(canonical: &Canonical) {
         ("decodes, cuts parameters", each(&once, &cut)),
         ("decodes, splits, cuts parameters", each(&whole, &cut)),
         ("decodes twice, splits, cuts parameters", each(&twice, &cut)),
-        ("ends at a semicolon, decodes", each(&split(&cut(path)), &decode)),
+        (
+            "ends at a semicolon, decodes",
+            each(&split(&cut(path)), &decode),
+        ),
         ("decodes, ends at a semicolon", split(&cut(&decode(path)))),
         ("decodes, merges slashes", merged(whole.clone())),
-        ("cuts parameters, decodes, merges slashes", merged(each(&each(&raw, &cut), &decode))),
+        (
+            "cuts parameters, decodes, merges slashes",
+            merged(each(&each(&raw, &cut), &decode)),
+        ),
     ];
     let mut known = vec![once];
     let texts = |reading: &portcullis::policy::normalise::Reading| {
-        reading.pieces.iter().map(|piece| piece.text.to_string()).collect()
+        reading
+            .pieces
+            .iter()
+            .map(|piece| piece.text.to_string())
+            .collect()
     };
     known.extend(canonical.readings().iter().map(texts));
     // Forbids match with a trailing slash as without, and a reading has the path's own or not.
     let bare = |list: &[String]| -> Vec<String> {
-        list.split_last().filter(|(last, _)| last.is_empty()).map_or(list, |(_, rest)| rest).to_vec()
+        list.split_last()
+            .filter(|(last, _)| last.is_empty())
+            .map_or(list, |(_, rest)| rest)
+            .to_vec()
     };
-    let alike = |a: &[String], b: &[String]| a == b || bare(a) == b || a == bare(b) || bare(a) == bare(b);
+    let alike =
+        |a: &[String], b: &[String]| a == b || bare(a) == b || a == bare(b) || bare(a) == bare(b);
     for (server, list) in servers {
         assert!(
             known.iter().any(|other| alike(other, &list)),
             "a server that {server} reads {list:?} in {path}; known are {known:?}"
         );
-        assert!(!list.iter().any(|text| matches!(&**text, "." | "..")), "{server}: {path}");
+        assert!(
+            !list.iter().any(|text| matches!(&**text, "." | "..")),
+            "{server}: {path}"
+        );
     }
 }
 
@@ -300,7 +377,14 @@ fn spelling(path: &str, entropy: &[u8]) -> String {
             spelled.push('%');
             for digit in bytes.by_ref().take(2) {
                 let lower = choice & 1 == 1;
-                spelled.push(if lower { digit.to_ascii_lowercase() } else { digit }.into());
+                spelled.push(
+                    if lower {
+                        digit.to_ascii_lowercase()
+                    } else {
+                        digit
+                    }
+                    .into(),
+                );
             }
         } else if unreserved(byte) && choice & 1 == 1 {
             spelled.push_str(&match choice & 2 {
@@ -348,7 +432,9 @@ fn query_says_what_was_sent(raw: Option<&str>) {
             continue;
         };
         assert!(!raw.unwrap_or_default().contains(';'));
-        let mut same = sent.iter().filter(|(other, _)| plain(other) == name.as_bytes());
+        let mut same = sent
+            .iter()
+            .filter(|(other, _)| plain(other) == name.as_bytes());
         let (_, only) = same.next().expect("the name stands there");
         assert!(same.next().is_none(), "twice: {name}");
         assert_eq!(value.map(str::as_bytes), Some(&*plain(only)), "{name}");
@@ -373,7 +459,9 @@ fn decode_bytes(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let (mut decoded, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        let hex = bytes
+            .get(at + 1..at + 3)
+            .filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
         match hex.filter(|_| bytes[at] == b'%') {
             Some(hex) => {
                 let hex = std::str::from_utf8(hex).unwrap();

@@ -127,7 +127,9 @@ fn identity() -> Identity {
 
 fn provider(name: &str, algorithms: Vec<Algorithm>, keys: Keys) -> Provider {
     let pointers = |texts: &[&str]| {
-        let pointers = texts.iter().map(|text| Pointer::parse(text).expect("a pointer"));
+        let pointers = texts
+            .iter()
+            .map(|text| Pointer::parse(text).expect("a pointer"));
         pointers.collect()
     };
     Provider {
@@ -199,7 +201,10 @@ impl<'t> Drawn<'t> {
             return whole.to_owned();
         }
         let signer = self.signer();
-        let (algorithm, id) = (format!("\"{:?}\"", signer.algorithm), format!("\"{}\"", signer.id));
+        let (algorithm, id) = (
+            format!("\"{:?}\"", signer.algorithm),
+            format!("\"{}\"", signer.id),
+        );
         let good = [("alg", &*algorithm), ("kid", &*id), ("typ", "\"at+jwt\"")];
         object(&good, &self.header)
     }
@@ -208,8 +213,15 @@ impl<'t> Drawn<'t> {
         if let Some(whole) = self.whole_payload {
             return whole.to_owned();
         }
-        let name = if self.signer().jwk.is_some() { "corp" } else { "shared" };
-        let (issuer, agent) = (format!("\"https://{name}.example\""), format!("\"{name}/7\""));
+        let name = if self.signer().jwk.is_some() {
+            "corp"
+        } else {
+            "shared"
+        };
+        let (issuer, agent) = (
+            format!("\"https://{name}.example\""),
+            format!("\"{name}/7\""),
+        );
         let (issued, expires) = (NOW.to_string(), (NOW + 300).to_string());
         let good = [
             ("iss", &*issuer),
@@ -227,7 +239,9 @@ impl<'t> Drawn<'t> {
             Some(name) => name.to_owned(),
             None => {
                 let header: Option<Other> = serde_json::from_str(header).ok();
-                let named = header.as_ref().and_then(|h| h["alg"].as_str().map(str::to_owned));
+                let named = header
+                    .as_ref()
+                    .and_then(|h| h["alg"].as_str().map(str::to_owned));
                 named.unwrap_or_default()
             }
         };
@@ -238,7 +252,12 @@ impl<'t> Drawn<'t> {
         let mut sent = token.to_owned();
         for mutation in &self.mutations {
             let (kind, rest) = mutation.split_at(mutation.chars().next().map_or(0, char::len_utf8));
-            let at: usize = rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
+            let at: usize = rest
+                .chars()
+                .take_while(char::is_ascii_digit)
+                .collect::<String>()
+                .parse()
+                .unwrap_or(0);
             let text = rest.trim_start_matches(|c: char| c.is_ascii_digit());
             let at = at.min(sent.len());
             if !sent.is_char_boundary(at) {
@@ -269,7 +288,9 @@ impl<'t> Drawn<'t> {
 
 /// The good members with those of the input in their place, or taken out, or added.
 fn object(good: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
-    let kept = good.iter().filter(|(name, _)| !changes.iter().any(|(other, _)| other == name));
+    let kept = good
+        .iter()
+        .filter(|(name, _)| !changes.iter().any(|(other, _)| other == name));
     let added = changes.iter().filter(|(_, value)| !value.is_empty());
     let members: Vec<String> = kept
         .chain(added)
@@ -280,7 +301,11 @@ fn object(good: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
 
 fn header_says(header: &str, signer: &Signer, algorithm: Algorithm) {
     let read: Other = serde_json::from_str(header).expect("an object");
-    assert_eq!(read["alg"].as_str(), Some(&*format!("{algorithm:?}")), "another algorithm");
+    assert_eq!(
+        read["alg"].as_str(),
+        Some(&*format!("{algorithm:?}")),
+        "another algorithm"
+    );
     let fits = match signer.algorithm {
         Algorithm::RS256 => matches!(algorithm, Algorithm::RS256 | Algorithm::PS256),
         Algorithm::HS512 => matches!(algorithm, Algorithm::HS256 | Algorithm::HS512),
@@ -291,8 +316,14 @@ fn header_says(header: &str, signer: &Signer, algorithm: Algorithm) {
         let id = read["kid"].as_str();
         assert!(id.is_none_or(|id| id == signer.id), "another key: {header}");
     }
-    assert!(read.get("crit").is_none() && read.get("b64").is_none(), "{header}");
-    let kind = read["typ"].as_str().map(str::to_ascii_lowercase).expect("a type");
+    assert!(
+        read.get("crit").is_none() && read.get("b64").is_none(),
+        "{header}"
+    );
+    let kind = read["typ"]
+        .as_str()
+        .map(str::to_ascii_lowercase)
+        .expect("a type");
     assert!(["at+jwt", "jwt", "application/at+jwt", "application/jwt"].contains(&&*kind));
 }
 
@@ -304,7 +335,11 @@ fn claims_say(payload: &str, principal: &Principal) {
         Err(error) if error.to_string().starts_with("number out of range") => return,
         Err(error) => panic!("{payload}: {error}"),
     };
-    assert!(same(&principal.claims, &claims), "{payload} {:?}", principal.claims);
+    assert!(
+        same(&principal.claims, &claims),
+        "{payload} {:?}",
+        principal.claims
+    );
     let name = principal.provider.as_deref().expect("a provider");
     assert_eq!(claims["iss"], format!("https://{name}.example"));
     let audience = match &claims["aud"] {
@@ -315,17 +350,31 @@ fn claims_say(payload: &str, principal: &Principal) {
     let second = |name: &str| claims[name].as_f64();
     let (issued, expires) = (second("iat").expect("iat"), second("exp").expect("exp"));
     let (now, leeway) = (NOW as f64, LEEWAY as f64);
-    assert!(expires + leeway > now && issued - leeway <= now, "{payload}");
-    assert!((0.0..=LIFETIME as f64).contains(&(expires - issued)), "{payload}");
-    assert!(second("nbf").is_none_or(|from| from - leeway <= now), "{payload}");
-    assert!(claims.get("cnf").is_none(), "bound, and no certificate came");
+    assert!(
+        expires + leeway > now && issued - leeway <= now,
+        "{payload}"
+    );
+    assert!(
+        (0.0..=LIFETIME as f64).contains(&(expires - issued)),
+        "{payload}"
+    );
+    assert!(
+        second("nbf").is_none_or(|from| from - leeway <= now),
+        "{payload}"
+    );
+    assert!(
+        claims.get("cnf").is_none(),
+        "bound, and no certificate came"
+    );
     let agent = match claims.get("act") {
         Some(actor) => actor["sub"].as_str(),
         None => claims["sub"].as_str(),
     };
     assert_eq!(principal.agent.as_deref(), agent, "{payload}");
     if let Some(agent) = agent {
-        let own = agent.strip_prefix(name).and_then(|rest| rest.strip_prefix('/'));
+        let own = agent
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('/'));
         assert!(own.is_some_and(|rest| !rest.contains('/')), "{payload}");
     }
     for (mapped, pointer) in [
@@ -335,7 +384,10 @@ fn claims_say(payload: &str, principal: &Principal) {
         (&principal.task, "/task/id"),
         (&principal.token_id, "/jti"),
     ] {
-        assert_eq!(mapped.as_deref(), claims.pointer(pointer).map(|c| c.as_str().expect("text")));
+        assert_eq!(
+            mapped.as_deref(),
+            claims.pointer(pointer).map(|c| c.as_str().expect("text"))
+        );
     }
     let groups: Vec<&str> = match claims.get("groups") {
         None => Vec::new(),

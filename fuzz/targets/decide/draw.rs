@@ -11,29 +11,77 @@ use super::properties::generate::{Asked, BodyText, Caller, Named, PolicyText, Wh
 /// The most texts that are kept.
 const MOST_TEXTS: usize = 400_000;
 
-const METHODS: &[&str] = &["GET", "*", "POST", "GET,POST", "HEAD", "PUT,GET", "DELETE", "GET,HEAD"];
+const METHODS: &[&str] = &[
+    "GET", "*", "POST", "GET,POST", "HEAD", "PUT,GET", "DELETE", "GET,HEAD",
+];
 const SEGMENTS: &[&str] = &[
-    "{x}", "a", "{y}", "b", "{x*2}", "A", "{x:[ab]+}", "{y:.*}", "a%2Fb", "{x:[a-z]+}", "42", "{y*3}", "%C3%A9", "a.b",
-    "{x:a|b}", "B",
+    "{x}",
+    "a",
+    "{y}",
+    "b",
+    "{x*2}",
+    "A",
+    "{x:[ab]+}",
+    "{y:.*}",
+    "a%2Fb",
+    "{x:[a-z]+}",
+    "42",
+    "{y*3}",
+    "%C3%A9",
+    "a.b",
+    "{x:a|b}",
+    "B",
 ];
 const TEXTS: &[&str] = &[
-    "a", "b", "ab", "ag/a", "ag/b", "A", "42", "1", "", "a/b", "ag/../a", "042", "é", "É", "a b", "b.test", "aab", "AG/A",
+    "a", "b", "ab", "ag/a", "ag/b", "A", "42", "1", "", "a/b", "ag/../a", "042", "é", "É", "a b",
+    "b.test", "aab", "AG/A",
 ];
 const GLOBS: &[&str] = &[
-    "a*", "*b", "ag/*", "**", "*", "a*b", "*/b", "a**", "ag/a*", "a*a*", "**/a", "é*", "*é", "*g/*", "A*",
+    "a*", "*b", "ag/*", "**", "*", "a*b", "*/b", "a**", "ag/a*", "a*a*", "**/a", "é*", "*é",
+    "*g/*", "A*",
 ];
-const REGEXES: &[&str] = &["a.*", "[ab]", "ag/[ab]", ".*b", "(?i)a", "a|b", "[0-9]+", ".", "(a|ag/b)", "a{1,3}b?"];
+const REGEXES: &[&str] = &[
+    "a.*", "[ab]", "ag/[ab]", ".*b", "(?i)a", "a|b", "[0-9]+", ".", "(a|ag/b)", "a{1,3}b?",
+];
 const NUMBERS: &[&str] = &[
-    "1", "42", "0", "7", "0.5", "-1", "1.0", "9007199254740993", "9007199254740992", "1e2", "100", "-0",
-    "1e-400", "0.1", "12345678901234567890123456789012345678901",
+    "1",
+    "42",
+    "0",
+    "7",
+    "0.5",
+    "-1",
+    "1.0",
+    "9007199254740993",
+    "9007199254740992",
+    "1e2",
+    "100",
+    "-0",
+    "1e-400",
+    "0.1",
+    "12345678901234567890123456789012345678901",
 ];
-const TYPES: &[&str] = &["string", "number", "boolean", "array", "object", "\"null\"", "integer"];
+const TYPES: &[&str] = &[
+    "string", "number", "boolean", "array", "object", "\"null\"", "integer",
+];
 const FACTS: &[&str] = &["claims/t", "claims/n", "claims/l", "claims/t/u"];
 const POINTERS: &[&str] = &["/a", "/b", "/c", "/c/d", "/a~1b", "/c/d/e", "/A"];
-const WHO: &[&str] = &["agent", "user", "groups", "claims/t", "claims/n", "claims/t/u", "cert/dns", "claims/l"];
+const WHO: &[&str] = &[
+    "agent",
+    "user",
+    "groups",
+    "claims/t",
+    "claims/n",
+    "claims/t/u",
+    "cert/dns",
+    "claims/l",
+];
 const NAMES: &[&str] = &["q", "r", "Q", "q[]"];
 const HEADERS: &[&str] = &["x-a", "x-b"];
-const MOMENTS: &[&str] = &["2026-03-01T06:00:00Z", "2026-03-01T12:00:00Z", "$claims/end"];
+const MOMENTS: &[&str] = &[
+    "2026-03-01T06:00:00Z",
+    "2026-03-01T12:00:00Z",
+    "$claims/end",
+];
 
 /// A cursor over the input.
 pub(crate) struct Draw<'d> {
@@ -115,10 +163,17 @@ impl<'d> Draw<'d> {
         policy.shadow = kind & 0x1C == 0x1C;
         policy.websocket = kind & 0xE0 == 0xE0;
         let count = 1 + usize::from(self.rarely(4));
-        policy.operations = (0..count).map(|_| (self.of(METHODS), self.template())).collect();
+        policy.operations = (0..count)
+            .map(|_| (self.of(METHODS), self.template()))
+            .collect();
         if self.rarely(4) {
             let host = self.of(&[
-                "h.test", "[h.test, i.test]", "{ glob: \"*.test\" }", "{ ne: h.test }", "{ glob: \"h.*\" }", "{ suffix: test }",
+                "h.test",
+                "[h.test, i.test]",
+                "{ glob: \"*.test\" }",
+                "{ ne: h.test }",
+                "{ glob: \"h.*\" }",
+                "{ suffix: test }",
             ]);
             policy.host = Some(host);
         }
@@ -155,7 +210,8 @@ impl<'d> Draw<'d> {
             policy.headers_only = Some(self.some_of(HEADERS));
         }
         if self.rarely(8) {
-            policy.client = Some(self.of(&["10.0.0.0/8", "::/0", "192.0.2.1/32", "::ffff:10.0.0.0/104"]));
+            policy.client =
+                Some(self.of(&["10.0.0.0/8", "::/0", "192.0.2.1/32", "::ffff:10.0.0.0/104"]));
         }
         policy.body = match self.below(8) {
             _ if policy.websocket => BodyText::Absent,
@@ -176,7 +232,9 @@ impl<'d> Draw<'d> {
 
     fn template(&mut self) -> &'static str {
         let count = self.below(5);
-        let mut text: String = (0..count).map(|_| format!("/{}", self.of(SEGMENTS))).collect();
+        let mut text: String = (0..count)
+            .map(|_| format!("/{}", self.of(SEGMENTS)))
+            .collect();
         match self.below(5) {
             1 => text.push_str("/{z...}"),
             2 => text.push('/'),
@@ -186,10 +244,23 @@ impl<'d> Draw<'d> {
     }
 
     fn body(&mut self, kind: usize) -> BodyText {
-        let types = self.rarely(6).then(|| self.of(&["text/plain", "[application/json, application/merge-patch+json]"]));
+        let types = self.rarely(6).then(|| {
+            self.of(&[
+                "text/plain",
+                "[application/json, application/merge-patch+json]",
+            ])
+        });
         let fields = self.conditions(POINTERS, kind % 3, 3);
         let only = self.rarely(2).then(|| self.some_of(&POINTERS[..6]));
-        let exactly = self.rarely(8).then(|| self.of(&["{ a: 1 }", "{}", "[]", "{ b: \"$$x\" }", "{ a: 1, c: { d: b } }"]));
+        let exactly = self.rarely(8).then(|| {
+            self.of(&[
+                "{ a: 1 }",
+                "{}",
+                "[]",
+                "{ b: \"$$x\" }",
+                "{ a: 1, c: { d: b } }",
+            ])
+        });
         if types.is_none() && only.is_none() && exactly.is_none() && fields.is_empty() {
             return BodyText::Any;
         }
@@ -265,15 +336,35 @@ impl<'d> Draw<'d> {
             15 => format!("{{ any_of: [{}, {}] }}", inner(self), inner(self)),
             16 => format!("${}", self.of(FACTS)),
             17 => format!("{{ in: ${} }}", self.of(FACTS)),
-            18 => format!("{{ {}: ${} }}", self.of(&["ne", "gte", "lt"]), self.of(FACTS)),
+            18 => format!(
+                "{{ {}: ${} }}",
+                self.of(&["ne", "gte", "lt"]),
+                self.of(FACTS)
+            ),
             19 => format!("{{ in: [{}, ${}] }}", self.scalar(), self.of(FACTS)),
             20 => format!("{{ contains: {} }}", self.text()),
-            21 => format!("{{ {}: {} }}", self.of(&["gte", "lt", "lte", "gt"]), self.of(NUMBERS)),
+            21 => format!(
+                "{{ {}: {} }}",
+                self.of(&["gte", "lt", "lte", "gt"]),
+                self.of(NUMBERS)
+            ),
             22 => format!("{{ type: {} }}", self.of(TYPES)),
-            23 => format!("{{ count: {{ {}: {} }} }}", self.of(&["gte", "lt", "eq"]), self.of(NUMBERS)),
-            24 => format!("{{ {}: {} }}", self.of(&["some", "every", "none"]), inner(self)),
+            23 => format!(
+                "{{ count: {{ {}: {} }} }}",
+                self.of(&["gte", "lt", "eq"]),
+                self.of(NUMBERS)
+            ),
+            24 => format!(
+                "{{ {}: {} }}",
+                self.of(&["some", "every", "none"]),
+                inner(self)
+            ),
             25 => format!("{{ glob: {}, not: {} }}", self.glob(), inner(self)),
-            26 => format!("{{ in: {}, prefix: {} }}", self.list(Self::text), self.text()),
+            26 => format!(
+                "{{ in: {}, prefix: {} }}",
+                self.list(Self::text),
+                self.text()
+            ),
             _ => format!("{{ any_of: [{{ present: false }}, {}] }}", inner(self)),
         }
     }
@@ -315,7 +406,11 @@ impl<'d> Draw<'d> {
             content_type,
             body,
             websocket: self.rarely(16),
-            now: self.of(&["2026-03-01T09:00:00Z", "2026-03-01T12:00:00Z", "2026-03-01T05:59:59Z"]),
+            now: self.of(&[
+                "2026-03-01T09:00:00Z",
+                "2026-03-01T12:00:00Z",
+                "2026-03-01T05:59:59Z",
+            ]),
         })
     }
 
@@ -340,8 +435,8 @@ impl<'d> Draw<'d> {
 
     fn segment(&mut self) -> &'static str {
         self.of(&[
-            "a", "b", "A", "ab", "42", "7", "B", "042", "c", "a%2Fb", "a%2fB", "%2Fa", "b;x", ";", "%2561", "", "%C3%A9",
-            "a%252Fb", "a%3Bb", "a%2F%2Fb", "%61", "a.b", "1", "a%2Fb;c",
+            "a", "b", "A", "ab", "42", "7", "B", "042", "c", "a%2Fb", "a%2fB", "%2Fa", "b;x", ";",
+            "%2561", "", "%C3%A9", "a%252Fb", "a%3Bb", "a%2F%2Fb", "%61", "a.b", "1", "a%2Fb;c",
         ])
     }
 
@@ -356,7 +451,9 @@ impl<'d> Draw<'d> {
 
     fn parameter(&mut self) -> String {
         let name = self.of(&["q", "r", "s", "Q", "q[]", "q%5B%5D", "%71", "q.x"]);
-        let value = self.of(&["a", "b", "42", "1", "", "ag%2Fa", "%zz", "a;b", "042", "%C3%A9", "a+b"]);
+        let value = self.of(&[
+            "a", "b", "42", "1", "", "ag%2Fa", "%zz", "a;b", "042", "%C3%A9", "a+b",
+        ]);
         match self.below(8) {
             7 => name.into(),
             _ => format!("{name}={value}"),
@@ -370,7 +467,9 @@ impl<'d> Draw<'d> {
             false => 0,
         };
         let names = ["x-a", "x-b", "x-c", "accept"];
-        (0..count).map(|_| (self.of(&names), self.of(VALUES))).collect()
+        (0..count)
+            .map(|_| (self.of(&names), self.of(VALUES)))
+            .collect()
     }
 
     fn content(&mut self) -> (Option<&'static str>, &'static str) {
@@ -385,9 +484,28 @@ impl<'d> Draw<'d> {
             _ => Some("application/json"),
         };
         let whole = match self.below(8) {
-            6 => self.of(&["[]", "7", "{\"a\":", "\u{feff}{}", "{} {}", "null", "\"a\"", "[{\"a\":1}]", " "]).into(),
+            6 => self
+                .of(&[
+                    "[]",
+                    "7",
+                    "{\"a\":",
+                    "\u{feff}{}",
+                    "{} {}",
+                    "null",
+                    "\"a\"",
+                    "[{\"a\":1}]",
+                    " ",
+                ])
+                .into(),
             // Keys twice stand only where every policy that reads bodies judges them.
-            7 => self.of(&["{\"a\":1,\"a\":1}", "{\"A\":1}", "{\"a\":1e-500}", "{\"b\":\"$x\"}"]).into(),
+            7 => self
+                .of(&[
+                    "{\"a\":1,\"a\":1}",
+                    "{\"A\":1}",
+                    "{\"a\":1e-500}",
+                    "{\"b\":\"$x\"}",
+                ])
+                .into(),
             _ => self.object(2),
         };
         (kind, keep(whole))
@@ -412,7 +530,16 @@ impl<'d> Draw<'d> {
             0 | 1 => self.text(),
             2 => self.of(NUMBERS).into(),
             3 => self.of(&["true", "false", "null", "1.0", "1e0"]).into(),
-            4 => self.of(&["[]", "[\"a\"]", "[\"a\",\"b\"]", "[1,\"a\",null]", "[{\"a\":1}]", "[[\"a\"]]"]).into(),
+            4 => self
+                .of(&[
+                    "[]",
+                    "[\"a\"]",
+                    "[\"a\",\"b\"]",
+                    "[1,\"a\",null]",
+                    "[{\"a\":1}]",
+                    "[[\"a\"]]",
+                ])
+                .into(),
             _ if depth == 0 => self.text(),
             _ => self.object(depth - 1),
         }
@@ -442,7 +569,12 @@ impl<'d> Draw<'d> {
             claims.push((name, value));
         }
         if self.rarely(3) {
-            let ends = ["\"2026-03-01T09:00:00Z\"", "\"2026-03-01T15:00:00Z\"", "1772355600", "\"soon\""];
+            let ends = [
+                "\"2026-03-01T09:00:00Z\"",
+                "\"2026-03-01T15:00:00Z\"",
+                "1772355600",
+                "\"soon\"",
+            ];
             claims.push(("end", self.of(&ends)));
         }
         Some(Caller {
@@ -451,7 +583,9 @@ impl<'d> Draw<'d> {
             groups,
             claims,
             dns: self.rarely(3).then(|| self.some_of(&["a", "b", "b.test"])),
-            ends: self.rarely(8).then(|| self.of(&["2026-03-01T10:00:00Z", "2027-01-01T00:00:00Z"])),
+            ends: self
+                .rarely(8)
+                .then(|| self.of(&["2026-03-01T10:00:00Z", "2027-01-01T00:00:00Z"])),
         })
     }
 }

@@ -77,7 +77,11 @@ fn head(bytes: &[u8], start: usize) -> Result<(Message<'_>, Framed), Fault> {
         return Err(Fault::Framing);
     };
     let visible = |b: &u8| *b > b' ' && *b != 0x7f;
-    if method.is_empty() || !method.iter().all(tchar) || target.is_empty() || !target.iter().all(visible) {
+    if method.is_empty()
+        || !method.iter().all(tchar)
+        || target.is_empty()
+        || !target.iter().all(visible)
+    {
         return Err(Fault::Framing);
     }
     if target.contains(&b'#') {
@@ -102,10 +106,15 @@ fn head(bytes: &[u8], start: usize) -> Result<(Message<'_>, Framed), Fault> {
         return Err(Fault::Framing);
     }
     let named = |wanted: &str| -> Vec<&[u8]> {
-        let fields = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        let fields = fields
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
         fields.map(|(_, value)| *value).collect()
     };
-    let framed = match (&named("content-length")[..], &named("transfer-encoding")[..]) {
+    let framed = match (
+        &named("content-length")[..],
+        &named("transfer-encoding")[..],
+    ) {
         ([], []) => Framed::Length(0),
         ([length], []) => {
             let text = std::str::from_utf8(length).map_err(|_| Fault::Framing)?;

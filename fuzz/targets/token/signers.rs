@@ -6,8 +6,8 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
 };
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use super::b64;
 
 /// The secret of the provider that shares one: long enough for each algorithm.
-pub(crate) const SECRET: &[u8] = b"a secret of sixty-four bytes, which is as long as HS512 wants it";
+pub(crate) const SECRET: &[u8] =
+    b"a secret of sixty-four bytes, which is as long as HS512 wants it";
 
 /// Somebody who signs.
 pub(crate) struct Signer {
@@ -58,7 +59,11 @@ pub(crate) static SIGNERS: LazyLock<Vec<Signer>> = LazyLock::new(|| {
         ec("k0", Algorithm::ES256, false),
         ed("k1", false),
         rsa("k2", false),
-        hmac("k3", b"another secret, as long as the one that is shared with the other", false),
+        hmac(
+            "k3",
+            b"another secret, as long as the one that is shared with the other",
+            false,
+        ),
         hmac("k0", public.as_bytes(), false),
         hmac("k0", x.as_bytes(), false),
         hmac("k3", b"", false),
@@ -78,7 +83,8 @@ impl Signer {
         if family != self.key.family {
             return None;
         }
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key.key, algorithm).ok()?;
+        let signature =
+            jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key.key, algorithm).ok()?;
         Some(format!("{signed}.{signature}"))
     }
 }
@@ -124,7 +130,10 @@ fn rsa(id: &'static str, trusted: bool) -> Signer {
     let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
     let public = pair.public_key();
     let (n, e) = (public.modulus(), public.exponent());
-    let (n, e) = (b64(n.big_endian_without_leading_zero()), b64(e.big_endian_without_leading_zero()));
+    let (n, e) = (
+        b64(n.big_endian_without_leading_zero()),
+        b64(e.big_endian_without_leading_zero()),
+    );
     let der: Pkcs8V1Der<'_> = pair.as_der().expect("a key");
     Signer {
         id,
