@@ -82,6 +82,8 @@ pub struct ListenerTls {
     pub server: Arc<rustls::ServerConfig>,
     /// What client certificates are verified by, where they are asked for.
     pub clients: Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>,
+    /// The last second of the first revocation list that ends, since 1970.
+    pub lists_end: Option<i64>,
 }
 
 /// A route: host and path prefix to upstream.

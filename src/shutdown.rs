@@ -10,18 +10,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::Running;
 use crate::proxy::worker::Phase;
 
-/// Waits for SIGTERM or SIGINT.
+/// Waits for SIGTERM or SIGINT. From this call on, not from the first poll, they no longer end the process by
+/// themselves.
 ///
 /// # Errors
 /// The system takes no handler.
-pub async fn asked() -> std::io::Result<()> {
+pub fn asked() -> std::io::Result<impl Future<Output = ()>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => tracing::info!("SIGTERM"),
-        _ = int.recv() => tracing::info!("SIGINT"),
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM"),
+            _ = int.recv() => tracing::info!("SIGINT"),
+        }
+    })
 }
 
 impl Running {

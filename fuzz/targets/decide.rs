@@ -6,6 +6,8 @@
 
 #![no_main]
 
+#[path = "decide/asked.rs"]
+mod asked;
 #[path = "decide/draw.rs"]
 mod draw;
 #[expect(dead_code, unused_imports, reason = "the test beside it is none here")]

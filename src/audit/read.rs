@@ -202,6 +202,7 @@ impl Line {
                     SinkState::Torn => "half a line cut off, bytes:",
                     SinkState::Unreadable => "lines that are no records:",
                     SinkState::RotationFailed => "the file could not be rotated",
+                    SinkState::Removed => "the file was removed, and begun anew",
                 });
                 if let Some(count) = count {
                     self.word(&count.to_string());

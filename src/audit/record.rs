@@ -322,6 +322,8 @@ pub enum SinkState {
     Unreadable,
     /// The file could not be rotated; it goes on growing.
     RotationFailed,
+    /// The file was removed while it was open; a new one was begun with the records from here on.
+    Removed,
 }
 
 /// Refusals before anybody is known: those that may come as a flood.

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::AuditError;
 use crate::config;
@@ -28,6 +29,8 @@ pub(super) struct Sink {
     rotation: Option<Rotation>,
     /// How much of the buffer's first line is already out.
     torn: usize,
+    /// When it was last seen that the file has a name.
+    named: Instant,
 }
 
 #[derive(Debug)]
@@ -45,6 +48,8 @@ struct Rotation {
 pub(super) struct Written {
     /// The rotation that was due and failed; the lines are written nevertheless.
     pub(super) rotation_failed: Option<io::Error>,
+    /// The file had been removed, and what was written began a new one.
+    pub(super) removed: bool,
 }
 
 impl Sink {
@@ -75,6 +80,7 @@ impl Sink {
             len: 0,
             rotation: None,
             torn: 0,
+            named: Instant::now(),
         }
     }
 
@@ -92,6 +98,7 @@ impl Sink {
                 keep: config.keep,
             }),
             torn: 0,
+            named: Instant::now(),
         })
     }
 
@@ -113,6 +120,7 @@ impl Sink {
             return Ok(written);
         }
         if self.torn == 0 {
+            written.removed = self.begin_anew_if_removed()?;
             written.rotation_failed = self.rotate_if_due().err();
         }
         let mut done = self.torn;
@@ -142,6 +150,24 @@ impl Sink {
             self.torn = 0;
         }
         Err(error)
+    }
+
+    /// What is written to a file that has no name any more is gone with the process. A file that was only moved
+    /// keeps its records, and is written to until a hangup.
+    fn begin_anew_if_removed(&mut self) -> io::Result<bool> {
+        if !self.regular || self.named.elapsed() < LOOK_EVERY {
+            return Ok(false);
+        }
+        let removed = self.file.metadata()?.nlink() == 0;
+        if removed {
+            self.reopen().map_err(|error| match error {
+                AuditError::Open { source, .. } => source,
+                error => io::Error::other(error),
+            })?;
+        }
+        // Not before: where no new file can be had, the next line must not go to the old one.
+        self.named = Instant::now();
+        Ok(removed)
     }
 
     /// Cuts bytes off the file's end. The length is asked anew: an external tool may have emptied the file.
@@ -189,6 +215,11 @@ impl Sink {
         };
         if self.len < rotation.next {
             return Ok(());
+        }
+        // Or the older files would move up for nothing, and the oldest be lost each time.
+        if !is_at(&self.file, path)? {
+            rotation.next = self.len.saturating_add(rotation.at / 8 + 1);
+            return Err(io::Error::other("the file was moved away"));
         }
         match rotate(&self.file, path, rotation.keep) {
             Ok(file) => {
@@ -302,3 +333,6 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 const OPEN_TRIES: u32 = 8;
+/// How often it is looked whether the file was removed: seldom enough to cost nothing under load, and before each
+/// write where there is none.
+const LOOK_EVERY: Duration = Duration::from_millis(10);

@@ -315,6 +315,28 @@ fn rotation_that_fails_is_told_and_loses_nothing() {
 }
 
 #[test]
+fn a_file_that_was_moved_away_pushes_no_older_one_out() {
+    let (folder, path) = folder();
+    let config = config::Audit {
+        rotate_at: Some(600),
+        keep: 3,
+        ..written(&path)
+    };
+    let older = folder.path().join("audit.jsonl.1");
+    fs::write(&older, "older\n").unwrap();
+    let (audit, _) = open(&config).unwrap();
+    let moved = folder.path().join("moved");
+    fs::rename(&path, &moved).unwrap();
+    work(&audit, 40);
+    audit.close();
+    assert_eq!(fs::read_to_string(older).unwrap(), "older\n");
+    let records = records(&moved);
+    assert_gapless(&records);
+    let kinds = kinds(&records);
+    assert!(kinds.contains(&"RotationFailed".to_owned()), "{kinds:?}");
+}
+
+#[test]
 fn one_process_writes_to_a_file() {
     let (_folder, path) = folder();
     let (audit, _) = open(&written(&path)).unwrap();

@@ -279,6 +279,11 @@ impl Writer {
             self.metrics.audit().failures.inc();
             self.tell(lines, &sink_event(SinkState::RotationFailed, Some(error)));
         }
+        if written.removed {
+            tracing::error!("the audit file was removed; a new one was begun");
+            self.metrics.audit().failures.inc();
+            self.tell(lines, &sink_event(SinkState::Removed, None));
+        }
         if let Some(trouble) = lines.trouble.take() {
             tracing::info!(refused = trouble.refused, "audit records are written again");
             let event = Event::Sink {

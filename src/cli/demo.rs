@@ -127,7 +127,7 @@ async fn play(once: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
         let log = folder.0.join("audit.jsonl");
         tokio::select! {
             followed = follow(out, &log) => followed?,
-            asked = shutdown::asked() => asked?,
+            () = shutdown::asked()? => {}
         }
         true
     };

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, complain};
@@ -49,19 +50,33 @@ fn serve(config: Config, source: PathBuf) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("can't start a runtime")?;
-    runtime.block_on(async {
-        let running = App::start(config, Some(source)).await?;
-        let listening = running.addresses.iter().map(ToString::to_string);
-        let listening: Vec<_> = listening.collect();
-        let admin = running.admin.map(|address| address.to_string());
-        tracing::info!(listening = listening.join(", "), admin, "serving");
-        tokio::select! {
-            asked = shutdown::asked() => asked.context("can't listen for signals")?,
-            watched = running.watch() => watched.context("can't listen for signals")?,
-        }
-        running.shutdown().await;
-        Ok(())
-    })
+    let served = runtime.block_on(run_until_asked(config, source));
+    // A name that hangs in the resolver has a thread of its own, for which a runtime that is dropped waits.
+    runtime.shutdown_background();
+    served
+}
+
+async fn run_until_asked(config: Config, source: PathBuf) -> anyhow::Result<()> {
+    const UNHEARD: &str = "can't listen for signals";
+    // Before anything is opened: a start may take its time, and a signal that nobody holds off ends the process.
+    let mut asked = std::pin::pin!(shutdown::asked().context(UNHEARD)?);
+    // A reload before the first load is done has nothing to do: what changes meanwhile is seen by `watch`.
+    let _held_off = signal(SignalKind::hangup()).context(UNHEARD)?;
+    let running = tokio::select! {
+        running = App::start(config, Some(source)) => running?,
+        // What it had opened is closed in order.
+        () = &mut asked => return Ok(()),
+    };
+    let listening = running.addresses.iter().map(ToString::to_string);
+    let listening: Vec<_> = listening.collect();
+    let admin = running.admin.map(|address| address.to_string());
+    tracing::info!(listening = listening.join(", "), admin, "serving");
+    tokio::select! {
+        () = &mut asked => {}
+        watched = running.watch() => watched.context(UNHEARD)?,
+    }
+    running.shutdown().await;
+    Ok(())
 }
 
 /// Logs go to standard error: standard output may be the audit record's.
@@ -69,6 +84,8 @@ fn log(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.filter).context("log.filter")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would tell on standard error that standard error takes nothing, and panic over that.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     let set = if log.json {
         builder.json().try_init()

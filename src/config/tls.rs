@@ -26,7 +26,10 @@ use crate::yaml::At;
 pub(super) fn listener(at: &At<'_>, cx: &mut Loader<'_>) -> Option<ListenerTls> {
     let reader = Reader::open(at, &LISTENER_TLS, cx)?;
     let clients = reader.written("clients");
-    let verifier = clients.as_ref().map(|at| client_verifier(at, cx));
+    let mut lists_end = None;
+    let verifier = clients
+        .as_ref()
+        .map(|at| client_verifier(at, &mut lists_end, cx));
     let verifies = verifier.clone().flatten();
     let certified = certified(reader.value("certificate"), reader.value("key"), cx)?;
     let builder = ServerConfig::builder_with_provider(cx.crypto.clone())
@@ -48,6 +51,7 @@ pub(super) fn listener(at: &At<'_>, cx: &mut Loader<'_>) -> Option<ListenerTls> 
     Some(ListenerTls {
         server: Arc::new(server),
         clients: verifies,
+        lists_end,
     })
 }
 
@@ -158,6 +162,7 @@ fn authorities(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Arc<RootCertStore>> {
 
 fn client_verifier(
     at: &At<'_>,
+    lists_end: &mut Option<i64>,
     cx: &mut Loader<'_>,
 ) -> Option<Arc<dyn rustls::server::danger::ClientCertVerifier>> {
     let reader = Reader::open(at, &CLIENTS, cx)?;
@@ -165,7 +170,7 @@ fn client_verifier(
     let crl = reader.value("crl")?;
     let mut lists = Vec::new();
     for at in crl.one_or_many() {
-        lists.extend(revocation_lists(&at, cx).unwrap_or_default());
+        lists.extend(revocation_lists(&at, lists_end, cx).unwrap_or_default());
     }
     let ca = reader.value("ca")?;
     let roots = authorities(&ca, cx)?;
@@ -187,6 +192,7 @@ fn client_verifier(
 
 fn revocation_lists(
     at: &At<'_>,
+    end: &mut Option<i64>,
     cx: &mut Loader<'_>,
 ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
     let (_, bytes) = cx.file(at)?;
@@ -208,10 +214,11 @@ fn revocation_lists(
             cx.problem(at, "the certificate revocation list can't be read");
             return None;
         };
-        if parsed
-            .next_update()
-            .is_some_and(|next| next.timestamp() < cx.now)
-        {
+        let Some(next) = parsed.next_update().map(|next| next.timestamp()) else {
+            continue;
+        };
+        *end = Some(end.map_or(next, |end| end.min(next)));
+        if next < cx.now {
             cx.warn(at, "the revocation list is past its time; clients are refused until a newer one is here");
         }
     }

@@ -148,6 +148,8 @@ faults! {
     QueryVariant = "query_variant" => AmbiguousRequest,
     /// `;` in a judged query.
     QuerySemicolon = "query_semicolon" => AmbiguousRequest,
+    /// More names in a judged query than some upstreams read.
+    QueryTooComplex = "query_too_complex" => AmbiguousRequest,
     /// Bad percent-encoding or invalid UTF-8 in a judged query.
     QueryEncoding = "query_encoding" => AmbiguousRequest,
     /// No host, two hosts, or a host that isn't one.
@@ -156,7 +158,7 @@ faults! {
     HostMismatch = "host_mismatch" => AmbiguousRequest,
     /// A method that isn't `[A-Z-]+`, or CONNECT or TRACE.
     MethodRefused = "method_refused" => AmbiguousRequest,
-    /// A header or query parameter that overrides the method.
+    /// A header, a query parameter or a judged body's field that overrides the method.
     MethodOverride = "method_override" => AmbiguousRequest,
     /// A header that may stand once stands twice.
     HeaderDuplicate = "header_duplicate" => AmbiguousRequest,
@@ -164,6 +166,8 @@ faults! {
     HeaderName = "header_name" => AmbiguousRequest,
     /// A judged header that isn't UTF-8.
     HeaderEncoding = "header_encoding" => AmbiguousRequest,
+    /// A header value that begins or ends with a space or a tab, which the next reader would take off.
+    HeaderValue = "header_value" => AmbiguousRequest,
     /// A Connection header that nominates an end-to-end header.
     ConnectionNominates = "connection_nominates" => AmbiguousRequest,
     /// Not HTTP/1.1 or HTTP/2, a head that isn't RFC 9112's to the byte, a transfer coding other than `chunked`, a
@@ -180,7 +184,7 @@ faults! {
     JsonUtf8 = "json_utf8" => AmbiguousRequest,
     /// A key twice in an object, in or above a judged value.
     JsonDuplicateKey = "json_duplicate_key" => AmbiguousRequest,
-    /// A key that equals a judged key but for case.
+    /// A key that equals a judged key but for case, or that holds a NUL.
     JsonKeyCase = "json_key_case" => AmbiguousRequest,
     /// Half of a surrogate pair.
     JsonSurrogate = "json_surrogate" => AmbiguousRequest,
@@ -188,8 +192,10 @@ faults! {
     JsonTrailing = "json_trailing" => AmbiguousRequest,
     /// Nested more deeply than the limit.
     JsonDepth = "json_depth" => AmbiguousRequest,
-    /// Not `application/x-www-form-urlencoded`, or not UTF-8 once decoded.
+    /// Not `application/x-www-form-urlencoded`, not UTF-8 once decoded, or brackets that don't close.
     FormSyntax = "form_syntax" => AmbiguousRequest,
+    /// More names in a form than some upstreams read.
+    FormTooComplex = "form_too_complex" => AmbiguousRequest,
     /// A judged form field twice, or beside a variant of itself.
     FormDuplicate = "form_duplicate" => AmbiguousRequest,
     /// A body that stopped before its end.

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use jiff::Timestamp;
 use prometheus::IntGauge;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,6 +36,7 @@ use super::identify::PeerCertificate;
 use super::wire::{Protocol, Pulse, Wire, protocol};
 use super::worker::{Phase, Shared, Snapshot, Worker};
 use crate::audit::Early;
+use crate::config::ListenerTls;
 
 /// What is known of a client's connection.
 #[derive(Debug)]
@@ -54,34 +56,61 @@ pub struct Connection {
     listener: usize,
     /// The certificate as it came, with those above it.
     chain: Vec<CertificateDer<'static>>,
-    /// The generation of the snapshot under which the certificate was last verified.
+    /// The generation of the snapshot under which the client was last accepted.
     vouched: AtomicU64,
+    /// The second, since 1970, from which it has to be accepted again.
+    vouched_until: AtomicI64,
     slot: Slot,
 }
 
 impl Connection {
-    /// Whether the client certificate would be accepted under this snapshot, which may be newer than the handshake:
-    /// an authority taken out, or a certificate on a new revocation list, ends open connections' rights as well.
+    /// Whether the client would be accepted under this snapshot, which may be newer than the handshake: an authority
+    /// taken out, a certificate on a new revocation list, or one that is asked for by now and didn't come, ends open
+    /// connections' rights as well. So do the ends of an authority's certificate and of a revocation list.
     pub fn vouched(&self, snapshot: &Snapshot) -> bool {
-        if self.certificate.is_none() || self.vouched.load(Ordering::Relaxed) == snapshot.generation
+        let until = self.vouched_until.load(Ordering::Relaxed);
+        if self.vouched.load(Ordering::Relaxed) == snapshot.generation
+            && (until == i64::MAX || Timestamp::now().as_second() < until)
         {
             return true;
         }
         let listener = snapshot.config.listeners.get(self.listener);
-        let verifier = listener.and_then(|listener| listener.tls.as_ref()?.clients.as_ref());
-        let (Some(verifier), Some((own, above))) = (verifier, self.chain.split_first()) else {
-            return false;
+        let tls = listener.and_then(|listener| listener.tls.as_ref());
+        let verifier = tls.and_then(|tls| tls.clients.as_ref());
+        let accepted = match (verifier, self.chain.split_first()) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some(verifier), None) => !verifier.client_auth_mandatory(),
+            (Some(verifier), Some((own, above))) => verifier
+                .verify_client_cert(own, above, UnixTime::now())
+                .is_ok(),
         };
-        let verified = verifier.verify_client_cert(own, above, UnixTime::now());
-        if verified.is_ok() {
+        if accepted {
+            let until = self.accepted_until(tls, Timestamp::now());
+            self.vouched_until.store(until, Ordering::Relaxed);
             self.vouched.store(snapshot.generation, Ordering::Relaxed);
         }
-        verified.is_ok()
+        accepted
+    }
+
+    /// Until when a verification of the certificate at this moment holds: what is past its time already didn't matter
+    /// to it. (The certificate's own end is looked at with every request.)
+    fn accepted_until(&self, tls: Option<&ListenerTls>, now: Timestamp) -> i64 {
+        let Some(certificate) = &self.certificate else {
+            return i64::MAX;
+        };
+        let lists = tls.and_then(|tls| tls.lists_end);
+        let ends = certificate.above_end.iter().copied().chain(lists);
+        // The last second counts still.
+        ends.map(|last| last.saturating_add(1))
+            .filter(|end| *end > now.as_second())
+            .min()
+            .unwrap_or(i64::MAX)
     }
 
     /// The same under the snapshot in force.
     pub fn vouched_now(&self) -> bool {
-        self.certificate.is_none() || self.vouched(&self.slot.shared.snapshot())
+        self.vouched(&self.slot.shared.snapshot())
     }
 }
 
@@ -187,6 +216,7 @@ async fn connection(
         listener,
         chain: Vec::new(),
         vouched: AtomicU64::new(snapshot.generation),
+        vouched_until: AtomicI64::new(i64::MAX),
         slot,
     };
     let in_time = snapshot.config.timeouts.header;
@@ -212,6 +242,8 @@ async fn connection(
         match PeerCertificate::read(chain) {
             Ok(certificate) => {
                 connection.certificate = Some(certificate);
+                let until = connection.accepted_until(Some(tls), Timestamp::now());
+                connection.vouched_until = AtomicI64::new(until);
                 connection.chain = chain.iter().map(|der| der.clone().into_owned()).collect();
             }
             Err(_) => return refused(&worker, Early::Handshake, Some("certificate")),
@@ -248,9 +280,7 @@ async fn exchange<S>(
     if spoken == Protocol::Http1 {
         let heads = Arc::<Heads>::default();
         connection.heads = Some(heads.clone());
-        wire = wire
-            .with_head_limit(pulse.clone(), timeouts.header)
-            .with_framing(heads, head_bytes);
+        wire = wire.with_framing(heads, head_bytes, pulse.clone(), timeouts.header);
     }
     let connection = Arc::new(connection);
     let phase = worker.shared.phase.subscribe();
@@ -330,7 +360,9 @@ const MOST_PENDING_RESETS: usize = 32;
 const MOST_ERROR_RESETS: usize = 256;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes of a response that wait for a client to read, for each stream: times `limits.streams`, what one connection that
+/// reads nothing holds until its time is over. A socket that is read empties it faster than it fills.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// HTTP/2 has no bound of its own on the number of fields; HTTP/1.1 gets the same answer from hyper.
 fn too_many_headers(worker: &Worker, connection: &Connection) -> Response<Answer> {

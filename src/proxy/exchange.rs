@@ -218,7 +218,11 @@ impl Exchange {
                 self.body = Some(body);
                 Content::Fault(fault)
             }
-            Inspected::Whole(whole) if whole.bytes.is_empty() => Content::Absent,
+            Inspected::Whole(whole) if whole.bytes.is_empty() => {
+                // Of nothing, an encoding says too much.
+                self.whole = whole.decoded.then_some(whole);
+                Content::Absent
+            }
             Inspected::Whole(whole) => {
                 self.whole = Some(whole.clone());
                 Content::Whole(whole)
@@ -395,7 +399,9 @@ impl Exchange {
             self.judged = None;
             let headers = &mut Arc::make_mut(&mut judged).headers;
             if decoded {
-                headers.remove(header::CONTENT_ENCODING);
+                for name in OF_THE_ENCODED {
+                    headers.remove(name);
+                }
             }
             if stale {
                 headers.remove(TRACESTATE);
@@ -457,4 +463,11 @@ fn drain(mut body: Incoming, headers: &HeaderMap) {
 
 const DRAIN_BYTES: usize = 256 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// What is said of a body as it came, and no longer holds once it is decoded (RFC 9530, sections 2 and 3).
+const OF_THE_ENCODED: [HeaderName; 4] = [
+    header::CONTENT_ENCODING,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("repr-digest"),
+];
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

@@ -60,8 +60,8 @@ pub async fn forward(
 ) -> Result<Sent, UpstreamError> {
     let deadline = Deadline::first(permit.until(), outbound.route.request_timeout);
     // A timeout looks at its future first, and would let a byte out.
-    if let Some(over) = deadline.filter(Deadline::passed) {
-        return Err(match over.end() {
+    if let Some(end) = deadline.and_then(|deadline| deadline.passed()) {
+        return Err(match end {
             End::Cut => UpstreamError::Expired,
             _ => UpstreamError::Timeout,
         });
@@ -105,6 +105,7 @@ fn request(
             },
             injected: outbound.injected,
             forward_credential: route.forward_credential,
+            body: !matches!(outbound.body, RequestBody::Empty),
             http2,
             websocket: outbound.websocket,
         },

@@ -73,6 +73,20 @@ impl Framing {
         }
     }
 
+    /// How many heads ended.
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Whether a head has begun that has not ended, as far as can be told.
+    pub fn in_head(&self) -> bool {
+        match self.at {
+            At::Start { .. } => !self.line.is_empty(),
+            At::Field | At::Lost => true,
+            At::Content(_) | At::Size | At::Chunk(_) | At::ChunkEnd | At::Trailer => false,
+        }
+    }
+
     /// Follows the next bytes of the connection, and tells of heads as they end.
     pub fn follow(&mut self, bytes: &[u8], heads: &Heads) -> Followed {
         let mut rest = bytes;

@@ -4,6 +4,9 @@
 //! bounds what all requests of a worker hold at once. It is forwarded byte for byte as it was judged: a gzip
 //! body therefore goes on decoded. Trailers are dropped.
 //!
+//! Bodies that grow into that room at once could each hold a part and wait for the others' for ever. So one of those
+//! that wait may grow beside it, to its own limit: there is always one that comes to its end.
+//!
 //! What a head alone condemns (an announced length over the limit, an encoding that isn't decoded here) is a
 //! [`Fault`] that the policies see, and not a byte is read. What breaks while it is read ends the request,
 //! since it can't be handed on whole.
@@ -46,7 +49,7 @@ pub struct Whole {
     pub decoded: bool,
     /// SHA-256 of the bytes; `None` where there are none.
     pub digest: Option<[u8; 32]>,
-    _room: Option<Arc<OwnedSemaphorePermit>>,
+    _room: Arc<Held>,
 }
 
 /// Room for judged bodies, shared by the requests of a worker.
@@ -54,6 +57,15 @@ pub struct Whole {
 pub struct Room {
     blocks: Arc<Semaphore>,
     total: u32,
+    /// The place of the one that may grow beside the room.
+    beside: Arc<Semaphore>,
+}
+
+/// What a body holds of the room.
+#[derive(Debug, Default)]
+struct Held {
+    blocks: Option<OwnedSemaphorePermit>,
+    beside: Option<OwnedSemaphorePermit>,
 }
 
 /// Room is counted in blocks, so that any size fits the semaphore's counter.
@@ -66,33 +78,64 @@ impl Room {
         Room {
             blocks: Arc::new(Semaphore::new(total as usize)),
             total,
+            beside: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// Makes what is held room for so many bytes, waiting until the deadline. Room is taken as bytes come, so that a
     /// head that announces much holds nothing.
-    async fn grow(
-        &self,
-        held: &mut Option<OwnedSemaphorePermit>,
-        bytes: usize,
-        deadline: Instant,
-    ) -> Result<(), Refusal> {
-        let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        // A body larger than all the room there is waits for all of it.
-        let wanted = blocks(bytes).min(self.total);
-        let more = wanted.saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-        if more == 0 {
+    async fn grow(&self, held: &mut Held, bytes: usize, deadline: Instant) -> Result<(), Refusal> {
+        let more = self.missing(held, bytes);
+        if more == 0 || held.beside.is_some() {
             return Ok(());
         }
-        let taken = self.blocks.clone().acquire_many_owned(more);
-        let Ok(Ok(taken)) = timeout_at(deadline, taken).await else {
-            return Err(Refusal::detailed(Reason::Unavailable, "judged_bodies"));
+        // Who holds nothing yet keeps nobody from going on, and waits for the room.
+        let holds = held.blocks.is_some();
+        let grown = async {
+            tokio::select! {
+                biased;
+                taken = self.blocks.clone().acquire_many_owned(more) => held.add(taken.ok()?),
+                place = self.beside.clone().acquire_owned(), if holds => held.beside = Some(place.ok()?),
+            }
+            Some(())
         };
-        match held {
-            Some(held) => held.merge(taken),
-            None => *held = Some(taken),
+        match timeout_at(deadline, grown).await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) | Err(_) => Err(Refusal::detailed(Reason::Unavailable, "judged_bodies")),
         }
-        Ok(())
+    }
+
+    /// How many blocks are missing for so many bytes. A body larger than all the room there is has all of it.
+    fn missing(&self, held: &Held, bytes: usize) -> u32 {
+        let has = held.blocks.as_ref().map_or(0, |held| held.num_permits());
+        let wanted = blocks(bytes).min(self.total);
+        wanted.saturating_sub(u32::try_from(has).unwrap_or(u32::MAX))
+    }
+
+    /// The body is whole: gives back what it no longer needs, and the place beside the room where there is room now.
+    fn settle(&self, held: &mut Held, bytes: usize) {
+        if let Some(held) = &mut held.blocks {
+            let spare = held.num_permits().saturating_sub(blocks(bytes) as usize);
+            drop(held.split(spare));
+        }
+        if held.beside.is_some()
+            && let Ok(taken) = self
+                .blocks
+                .clone()
+                .try_acquire_many_owned(self.missing(held, bytes))
+        {
+            held.add(taken);
+            held.beside = None;
+        }
+    }
+}
+
+impl Held {
+    fn add(&mut self, taken: OwnedSemaphorePermit) {
+        match &mut self.blocks {
+            Some(held) => held.merge(taken),
+            None => self.blocks = Some(taken),
+        }
     }
 }
 
@@ -132,7 +175,7 @@ where
         return Ok(Inspected::Unreadable(Fault::BodyTooLarge, body));
     }
     let deadline = Instant::now() + bounded(timeouts.body);
-    let mut held = None;
+    let mut held = Held::default();
     let collected = collect(body, limits.judged_body, room, &mut held, deadline);
     let mut bytes = match timeout_at(deadline, collected).await {
         Ok(read) => read?,
@@ -144,19 +187,14 @@ where
         let most = bytes.len().saturating_add(limits.judged_body);
         room.grow(&mut held, most, deadline).await?;
         bytes = gunzip(&bytes, limits.judged_body)?;
-        if let Some(held) = &mut held {
-            let spare = held
-                .num_permits()
-                .saturating_sub(blocks(bytes.len()) as usize);
-            drop(held.split(spare));
-        }
     }
+    room.settle(&mut held, bytes.len());
     let digest = (!bytes.is_empty()).then(|| sha256(&bytes));
     Ok(Inspected::Whole(Whole {
         bytes,
         decoded,
         digest,
-        _room: held.map(Arc::new),
+        _room: Arc::new(held),
     }))
 }
 
@@ -175,7 +213,7 @@ async fn collect<B: Body<Data = Bytes>>(
     body: B,
     limit: usize,
     room: &Room,
-    held: &mut Option<OwnedSemaphorePermit>,
+    held: &mut Held,
     deadline: Instant,
 ) -> Result<Bytes, Refusal> {
     let mut body = pin!(body);
@@ -344,6 +382,38 @@ mod tests {
         drop(first);
         let third = inspect(true, &plain, whole(), &room, &limits(), &timeouts()).await;
         assert!(matches!(third, Ok(Inspected::Whole(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_hold_all_the_room_in_parts_all_come_to_their_end() {
+        let room = Room::new(4 * BLOCK);
+        let limits = Limits {
+            judged_body: 4 * BLOCK,
+            ..limits()
+        };
+        let (plain, timeouts) = (HeaderMap::new(), timeouts());
+        let one = || {
+            // Each piece comes when all others have had their turn.
+            let piece = |left: u32| async move {
+                tokio::task::yield_now().await;
+                let data = Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; BLOCK])));
+                (left > 0).then(|| (data, left - 1))
+            };
+            let body = StreamBody::new(Box::pin(stream::unfold(3, piece)));
+            inspect(true, &plain, body, &room, &limits, &timeouts)
+        };
+        let read = |got: Result<Inspected<_>, _>| matches!(got, Ok(Inspected::Whole(_)));
+        let four = async {
+            tokio::join!(
+                async { read(one().await) },
+                async { read(one().await) },
+                async { read(one().await) },
+                async { read(one().await) },
+            )
+        };
+        assert_eq!(four.await, (true, true, true, true));
+        assert_eq!(room.blocks.available_permits(), 4, "all is given back");
+        assert_eq!(room.beside.available_permits(), 1);
     }
 
     #[tokio::test]

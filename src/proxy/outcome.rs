@@ -120,7 +120,11 @@ impl Exchange {
             deadline, ticket, ..
         } = bounds;
         let response = Relay::response(sent, deadline, ticket, Box::new(outcome), http2);
-        Ok(response.map(|relay| Answer::upstream(relay, busy)))
+        let idle = self.live.snapshot.config.timeouts.idle;
+        Ok(response.map(|relay| match http2 {
+            true => Answer::guarded(relay, busy, idle),
+            false => Answer::upstream(relay, busy),
+        }))
     }
 
     /// The client's half of a WebSocket handshake, where it is one.

@@ -37,6 +37,9 @@ pub trait Closing: Send {
 pub struct Deadline {
     at: Instant,
     end: End,
+    /// The end of the right by the clock. That may be set while timers run on: a stream that lives by them alone
+    /// would outlive its right.
+    until: Option<Timestamp>,
 }
 
 /// The bounds of a stream.
@@ -80,19 +83,24 @@ impl Deadline {
     /// The first of the permit's end and the route's longest request, counted from now; `None`: neither is set.
     pub fn first(until: Option<Timestamp>, longest: Option<Duration>) -> Option<Deadline> {
         let now = Instant::now();
-        let until = until.and_then(|until| {
+        let ends = until.and_then(|until| {
             // what has already ended, ends now
             let left = until.duration_since(Timestamp::now());
             let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
             let at = now.checked_add(left)?;
-            Some(Deadline { at, end: End::Cut })
+            let end = End::Cut;
+            Some(Deadline {
+                at,
+                end,
+                until: Some(until),
+            })
         });
         let longest = longest.and_then(|longest| {
             let at = now.checked_add(longest)?;
             let end = End::Aborted;
-            Some(Deadline { at, end })
+            Some(Deadline { at, end, until })
         });
-        match (until, longest) {
+        match (ends, longest) {
             (Some(a), Some(b)) => Some(if a.at <= b.at { a } else { b }),
             (one, other) => one.or(other),
         }
@@ -108,8 +116,13 @@ impl Deadline {
         self.end
     }
 
-    pub(super) fn passed(&self) -> bool {
-        self.at <= Instant::now()
+    /// What it means now; `None`: it has not come. To be asked before each byte.
+    pub(super) fn passed(&self) -> Option<End> {
+        if self.at <= Instant::now() {
+            return Some(self.end);
+        }
+        let over = self.until.is_some_and(|until| until <= Timestamp::now());
+        over.then_some(End::Cut)
     }
 }
 
@@ -166,8 +179,8 @@ where
         {
             return Poll::Ready(Err(end));
         }
-        if let Some(deadline) = self.bounds.deadline.filter(Deadline::passed) {
-            return Poll::Ready(Err(deadline.end));
+        if let Some(end) = self.bounds.deadline.and_then(|d| d.passed()) {
+            return Poll::Ready(Err(end));
         }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {

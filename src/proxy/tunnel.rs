@@ -161,7 +161,7 @@ impl Tunnel {
             closes,
             ..
         } = self;
-        let idle = bounds.idle;
+        let (idle, deadline) = (bounds.idle, bounds.deadline);
         let mut bound = std::pin::pin!(bound(bounds));
         let both = async {
             let upstream = upstream.await.map_err(|_| End::UpstreamFailed)?;
@@ -180,6 +180,9 @@ impl Tunnel {
         poll_fn(|cx| {
             // the bound first: what it forbids doesn't pass
             if let Poll::Ready(end) = bound.as_mut().poll(cx) {
+                return Poll::Ready(end);
+            }
+            if let Some(end) = deadline.and_then(|deadline| deadline.passed()) {
                 return Poll::Ready(end);
             }
             copy.poll(cx, &mut closes.0)

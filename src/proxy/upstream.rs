@@ -180,7 +180,9 @@ impl Upstream {
             let mut connection = match self.connect(&pending, fresh).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    self.servers.failed(&server);
+                    if error.blames_server() {
+                        self.servers.failed(&server);
+                    }
                     last = error;
                     tried.push(server);
                     if tried.len() >= self.servers.len().min(MOST_SERVERS) {

@@ -64,10 +64,8 @@ pub struct Wire<S> {
     inner: S,
     /// Bytes that were read already.
     before: Bytes,
-    /// The clock of a head; HTTP/1.1 only.
-    head: Option<HeadClock>,
     /// Where messages begin and end; HTTP/1.1 only.
-    framing: Option<Follower>,
+    follower: Option<Follower>,
     write: Clock,
     idle: Duration,
 }
@@ -78,15 +76,12 @@ struct Follower {
     heads: Arc<Heads>,
     /// A body's framing broke: there is no more to read.
     broken: bool,
-}
-
-#[derive(Debug)]
-struct HeadClock {
     pulse: Arc<Pulse>,
     limit: Duration,
-    /// Whether bytes of a head have come since the last exchange began.
-    begun: bool,
+    /// Of the head that has begun.
     clock: Clock,
+    /// How many heads had ended when the clock was last looked at.
+    seen: u64,
 }
 
 /// A timer that is made at the first wait and used again after that.
@@ -118,30 +113,28 @@ impl<S> Wire<S> {
         Wire {
             inner,
             before,
-            head: None,
-            framing: None,
+            follower: None,
             write: Clock::default(),
             idle,
         }
     }
 
-    /// Bounds how long a begun head may take.
-    pub fn with_head_limit(mut self, pulse: Arc<Pulse>, limit: Duration) -> Wire<S> {
-        self.head = Some(HeadClock {
-            pulse,
-            limit,
-            begun: !self.before.is_empty(),
-            clock: Clock::default(),
-        });
-        self
-    }
-
-    /// Follows the framing of what is read; a head takes at most so many bytes.
-    pub fn with_framing(mut self, heads: Arc<Heads>, most: usize) -> Wire<S> {
-        self.framing = Some(Follower {
+    /// Follows the framing of what is read: a head takes at most so many bytes, and so long.
+    pub fn with_framing(
+        mut self,
+        heads: Arc<Heads>,
+        most: usize,
+        pulse: Arc<Pulse>,
+        limit: Duration,
+    ) -> Wire<S> {
+        self.follower = Some(Follower {
             framing: Framing::new(most),
             heads,
             broken: false,
+            pulse,
+            limit,
+            clock: Clock::default(),
+            seen: 0,
         });
         self
     }
@@ -176,19 +169,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             buf.put_slice(&this.before.split_to(fits));
             Poll::Ready(Ok(()))
         };
-        if let Some(follower) = &mut this.framing {
+        if let Some(follower) = &mut this.follower {
             follower.follow(buf, filled)?;
-        }
-        let Some(head) = &mut this.head else {
-            return read;
-        };
-        if head.pulse.busy() {
-            head.begun = false;
-            head.clock.stop();
-        } else if read.is_ready() {
-            head.begun |= buf.filled().len() > filled;
-        } else if head.begun && head.clock.poll(head.limit, cx).is_ready() {
-            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+            follower.in_time(read.is_pending(), cx)?;
         }
         read
     }
@@ -207,6 +190,19 @@ impl Follower {
         buf.set_filled(filled + fine);
         if fine == 0 {
             return Err(ErrorKind::InvalidData.into());
+        }
+        Ok(())
+    }
+
+    /// Runs the clock of a head that has begun, from its first wait to its end; an exchange under way stops it.
+    fn in_time(&mut self, waits: bool, cx: &mut Context<'_>) -> io::Result<()> {
+        let before = std::mem::replace(&mut self.seen, self.framing.heads());
+        let runs = self.framing.in_head() && !self.pulse.busy();
+        if !runs || before != self.seen {
+            self.clock.stop();
+        }
+        if waits && runs && self.clock.poll(self.limit, cx).is_ready() {
+            return Err(ErrorKind::TimedOut.into());
         }
         Ok(())
     }
@@ -338,7 +334,9 @@ mod tests {
     async fn a_begun_head_has_its_time_and_silence_has_not() {
         let (mut client, server) = duplex(64);
         let pulse = Arc::new(Pulse::default());
-        let mut wire = Wire::new(server, Bytes::new(), SOON).with_head_limit(pulse.clone(), SOON);
+        let heads = Arc::<Heads>::default();
+        let mut wire =
+            Wire::new(server, Bytes::new(), SOON).with_framing(heads, 1024, pulse.clone(), SOON);
         let mut buf = [0; 64];
         let silence = tokio::time::timeout(SOON * 3, wire.read(&mut buf)).await;
         assert!(silence.is_err());
@@ -346,13 +344,23 @@ mod tests {
         assert_eq!(wire.read(&mut buf).await.unwrap(), 5);
         let error = wire.read(&mut buf).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        // An exchange stops the clock, and the next head starts anew.
+        // An exchange stops the clock.
         let busy = pulse.begin();
         let open = tokio::time::timeout(SOON * 3, wire.read(&mut buf)).await;
         assert!(open.is_err());
         drop(busy);
-        assert!(!pulse.busy());
+        // So does the end of the head, also where its exchange is over before the next read.
+        client.write_all(b" HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(wire.read(&mut buf).await.unwrap(), 13);
+        drop(pulse.begin());
         let silence = tokio::time::timeout(SOON * 3, wire.read(&mut buf)).await;
         assert!(silence.is_err());
+        // The next head has its time as well, also where it can't be one.
+        for head in ["GET / HTTP/1.1\r\nho", "\n"] {
+            client.write_all(head.as_bytes()).await.unwrap();
+            assert_eq!(wire.read(&mut buf).await.unwrap(), head.len());
+            let error = wire.read(&mut buf).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+        }
     }
 }

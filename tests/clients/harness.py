@@ -166,8 +166,9 @@ class Gateway:
         self.url = f"http://{addresses[0]}"
 
     def records(self, kind="decision"):
-        lines = (self.place / "audit.jsonl").read_text().splitlines()
-        return [record for record in map(json.loads, lines) if record["kind"] == kind]
+        # Not splitlines(), which takes more than a line feed for an end.
+        lines = (self.place / "audit.jsonl").read_text().split("\n")
+        return [record for record in map(json.loads, filter(None, lines)) if record["kind"] == kind]
 
     def decision(self, decision_id):
         """The one record of a decision."""

@@ -211,6 +211,9 @@ pub struct Setup<'s> {
     pub route: &'s str,
     pub upstream: &'s str,
     pub provider: &'s str,
+    /// More keys of the audit log, and more policy files: `, name.yaml`.
+    pub audit: &'s str,
+    pub policy_files: &'s str,
     /// The upstream's addresses, instead of the sample one's.
     pub addresses: &'s [String],
     /// More lines of configuration.
@@ -227,6 +230,8 @@ impl Default for Setup<'_> {
             route: ", set_headers: { x-api-key: { value: injected } }",
             upstream: "",
             provider: "",
+            audit: "",
+            policy_files: "",
             addresses: &[],
             more: "",
             files: &[],
@@ -269,6 +274,8 @@ impl Setup<'_> {
             route,
             upstream,
             provider,
+            audit,
+            policy_files,
             more,
             ..
         } = self;
@@ -280,8 +287,8 @@ upstreams: {{ api: {{ addresses: {addresses:?} {upstream} }} }}
 identity:
   providers:
     test: {{ issuer: test, audience: portcullis, algorithms: [HS256], keys: {{ secret: {{ file: shared.secret }} }}, agents: ["agent/**"] {provider} }}
-policies: [policy.yaml]
-audit: {{ to: audit.jsonl, node: test }}
+policies: [policy.yaml{policy_files}]
+audit: {{ to: audit.jsonl, node: test {audit} }}
 admin: {{ address: "127.0.0.1:0" }}
 workers: 2
 {more}

@@ -1,10 +1,13 @@
 //! WebSockets: only under a policy, and no longer than it.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::harness::{Gateway, PATIENCE, Setup, of_kind, token, until};
 
@@ -198,4 +201,83 @@ async fn a_tunnel_ends_with_its_window() {
     let records = gateway.stop().await;
     assert_eq!(of_kind(&records, "outcome")[0]["end"], "cut");
     assert_eq!(of_kind(&records, "decision")[1]["reason"], "outside_window");
+}
+
+/// A server that takes no handshake, when it is told to, and sends a second answer with its refusal.
+async fn refuses(reached: Arc<Notify>, release: Arc<Notify>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (reached, release) = (reached.clone(), release.clone());
+            tokio::spawn(async move {
+                loop {
+                    let head = head(&mut stream).await.to_lowercase();
+                    let answer = if head.is_empty() {
+                        return;
+                    } else if head.contains("upgrade: websocket") {
+                        reached.notify_one();
+                        release.notified().await;
+                        let mut early = [0; 64];
+                        match stream.try_read(&mut early) {
+                            Err(_) => {
+                                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
+                            }
+                            Ok(_) => "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly",
+                        }
+                    } else {
+                        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine"
+                    };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_not_taken_leaves_no_byte_on_either_side() {
+    let (reached, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let addresses = [refuses(reached.clone(), release.clone()).await];
+    let setup = Setup {
+        policies: POLICIES,
+        addresses: &addresses,
+        ..Setup::default()
+    };
+    let mut gateway = setup.start().await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let frames = "\u{1}\u{5}hello\r\n\r\n";
+    let asked = format!(
+        "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\nauthorization: Bearer {}\r\n\r\n{frames}",
+        token("agent/7")
+    );
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    tokio::time::timeout(PATIENCE, reached.notified())
+        .await
+        .expect("in time");
+    // Time enough for the frames to go up, if they did.
+    stream.write_all(frames.as_bytes()).await.unwrap();
+    for _ in 0..8 {
+        assert_eq!(gateway.get("/plain").await.text(), "fine");
+    }
+    release.notify_one();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    let _end_or_reset = tokio::time::timeout(PATIENCE, read).await.expect("in time");
+    let answer = String::from_utf8(answer).unwrap();
+    let (_, rest) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(rest.starts_with("okHTTP/1.1 400 "), "{answer}");
+    assert!(!rest.contains("evil"), "{answer}");
+    // What came after the answer is nobody's answer.
+    for _ in 0..8 {
+        assert_eq!(gateway.get("/plain").await.text(), "fine");
+    }
+    let records = gateway.stop().await;
+    let decisions = of_kind(&records, "decision");
+    assert_eq!(decisions.len(), 17, "the frames are no request");
+    let ends = of_kind(&records, "outcome");
+    assert!(ends.iter().all(|end| end["end"] == "complete"), "{ends:?}");
 }

@@ -89,6 +89,31 @@ fn a_decision_s_line() {
     }
 }
 
+/// A caller's text neither ends a line, for whatever reader, nor speaks to a terminal.
+#[test]
+fn a_line_shows_what_it_holds() {
+    let (_folder, path) = folder();
+    let (audit, _) = open(&written(&path)).unwrap();
+    let principal = principal();
+    let hidden = "a\u{85}b\u{2028}c\u{2029}d\u{9b}2Je\u{7f}f\u{202e}g\u{2066}h\u{200f}\n";
+    let shown = "é – “€” 中😀";
+    let mut decision = full(&principal, &[]);
+    let judged = vec![
+        ("body/hidden".into(), hidden.into()),
+        ("body/shown".into(), shown.into()),
+    ];
+    decision.request.judged = JudgedFields(judged.into());
+    decide(&audit, &decision).unwrap();
+    audit.close();
+    let text = fs::read_to_string(&path).unwrap();
+    let line = text.lines().nth(1).unwrap();
+    let escaped = r"a\u0085b\u2028c\u2029d\u009b2Je\u007ff\u202eg\u2066h\u200f\n";
+    let expected = format!(r#"{{"body/hidden":"{escaped}","body/shown":"{shown}"}}"#);
+    assert!(line.contains(&expected), "{line}");
+    let back: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(back["request"]["judged"]["body/hidden"], hidden);
+}
+
 #[test]
 fn what_is_written_is_read_back() {
     let (_folder, path) = folder();

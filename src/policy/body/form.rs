@@ -1,8 +1,12 @@
 //! `application/x-www-form-urlencoded` bodies, strictly.
 //!
-//! Readers of forms differ more than those of JSON: some ignore case, PHP reads `a.b` and `a b` as `a_b`, and
-//! many read `a[]` and `a[x]` into `a`. So a name that is a variant of a judged one is refused even where it
-//! stands alone, and so are pairs without `=`, pairs without a name and what isn't printable ASCII as it came.
+//! Readers of forms differ more than those of JSON: some ignore case, PHP reads `a.b` and `a b` as `a_b`, many read
+//! `a[]` and `a[x]` into `a`, and those of Java and .NET `a.x` as well. So a name that is a variant of a judged one
+//! is refused even where it stands alone, and so are pairs without `=`, pairs without a name, more pairs than some
+//! read, and what isn't printable ASCII as it came.
+//! Brackets that aren't a name's whole tail are repaired differently everywhere (PHP reads `a[b` as `a_b` and
+//! `a[b]c` as `a[b]`, Rack `[a]` and `a]` as `a`), so they are refused in every name. So is a field that
+//! overrides the method.
 
 use std::borrow::Cow;
 
@@ -10,12 +14,15 @@ use super::trie::{LISTS, Node, step};
 use super::{Place, Plan, Slot};
 use crate::policy::fault::Fault;
 use crate::policy::json::fold::fold;
+use crate::policy::normalise::query::overrides_method;
 
 /// The names that a projection asks for, ready to be compared.
 #[derive(Debug)]
 pub(super) struct Names {
     /// Each with its variant key, by which they are sorted.
     watched: Vec<(Key<'static>, Box<str>)>,
+    /// The same by their flat form.
+    flat: Vec<(Cow<'static, str>, Box<str>)>,
     /// Whether there is a closed list, which makes every name one that is judged.
     closed: bool,
 }
@@ -28,7 +35,16 @@ impl Names {
             .collect();
         watched.sort_unstable();
         watched.dedup();
-        Names { watched, closed }
+        let flat = watched.iter();
+        let mut flat: Vec<_> = flat
+            .map(|(key, name)| (key.flat.clone(), name.clone()))
+            .collect();
+        flat.sort_unstable();
+        Names {
+            watched,
+            flat,
+            closed,
+        }
     }
 
     /// Refuses a variant of a watched name; says whether the name is watched.
@@ -41,9 +57,15 @@ impl Names {
         for (other, watched) in alike.take_while(|(other, _)| other.base == key.base) {
             if **watched == *name {
                 found = true;
-            } else if other.is_variant(key) {
+            } else if other.is_part(key) {
                 return Err(Fault::FormDuplicate);
             }
+        }
+        let start = self.flat.partition_point(|(flat, _)| **flat < *key.flat);
+        let alike = self.flat.iter().skip(start);
+        let mut alike = alike.take_while(|(flat, _)| *flat == key.flat);
+        if alike.any(|(_, watched)| **watched != *name) {
+            return Err(Fault::FormDuplicate);
         }
         Ok(found)
     }
@@ -63,13 +85,19 @@ pub(super) fn read<'b>(
         *slot = Slot::Unreadable;
     }
     let mut judged = Vec::new();
-    for pair in bytes.split(|byte| *byte == b'&') {
+    for (at, pair) in bytes.split(|byte| *byte == b'&').enumerate() {
+        if at >= MOST_NAMES {
+            return Err(Fault::FormTooComplex);
+        }
         let equals = memchr::memchr(b'=', pair).ok_or(Fault::FormSyntax)?;
         let (name, value) = pair.split_at_checked(equals).ok_or(Fault::FormSyntax)?;
         let name = decode(name)?;
         let value = decode(value.get(1..).unwrap_or_default())?;
-        if name.is_empty() || name.chars().any(char::is_control) {
+        if name.is_empty() || name.chars().any(char::is_control) || !brackets_close(&name) {
             return Err(Fault::FormSyntax);
+        }
+        if overrides_method(&name) {
+            return Err(Fault::MethodOverride);
         }
         let key = Key::of(&name);
         if plan.form.admit(&name, &key)? || plan.form.closed {
@@ -77,14 +105,21 @@ pub(super) fn read<'b>(
         }
         place(plan, &name, value, slots, places)?;
     }
-    // Sorted, the names of one base stand together, the barest first.
+    // Sorted, what is a part of a name stands right after it, and then what is flat the same.
     judged.sort_unstable();
     let mut pairs = judged.windows(2);
-    if pairs.any(|pair| matches!(pair, [a, b] if a.base == b.base && a.is_variant(b))) {
+    let mut twice = pairs.any(|pair| matches!(pair, [a, b] if a.base == b.base && a.is_part(b)));
+    judged.sort_unstable_by(|a, b| a.flat.cmp(&b.flat));
+    let mut pairs = judged.windows(2);
+    twice |= pairs.any(|pair| matches!(pair, [a, b] if a.flat == b.flat));
+    if twice {
         return Err(Fault::FormDuplicate);
     }
     Ok(())
 }
+
+/// PHP and Node's querystring silently read no further, so that a name behind these would be judged and not be there.
+const MOST_NAMES: usize = 1000;
 
 /// Puts a value into its slot, and notes each list that doesn't admit it.
 fn place<'b>(
@@ -117,49 +152,86 @@ fn place<'b>(
     Ok(())
 }
 
-/// A name as the most lenient reader takes it: what stands before a bracket, and from it on.
+/// A name as the most lenient readers take it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key<'n> {
+    /// What stands before the first bracket or point.
     base: Cow<'n, str>,
-    /// Empty also for `[]`, which some readers take for the bare name and others for any subscript.
-    subscript: Cow<'n, str>,
+    /// The steps from there on, `a[b]` and `a.b` alike. Empty also where one of them is, which some readers take
+    /// for the bare name and others for any step.
+    steps: String,
+    /// All of it as one name, as PHP takes `a.b` and `a b` for `a_b`.
+    flat: Cow<'n, str>,
 }
 
 impl<'n> Key<'n> {
     fn of(name: &'n str) -> Key<'n> {
-        let bracket = name.find('[').filter(|at| *at > 0).unwrap_or(name.len());
-        let (base, subscript) = name.split_at_checked(bracket).unwrap_or((name, ""));
-        let subscript = if subscript == "[]" { "" } else { subscript };
+        // PHP drops leading spaces, and `new URLSearchParams(body)` the question mark at its beginning.
+        let name = name.trim_start_matches([' ', '?']);
+        let mut inner = name.char_indices().skip(1);
+        let end = inner.find(|(_, c)| matches!(c, '[' | '.'));
+        let end = end.map_or(name.len(), |(at, _)| at);
+        let (base, tail) = name.split_at_checked(end).unwrap_or((name, ""));
+        let mut steps = String::new();
+        for step in tail.split(['[', '.']).skip(1) {
+            let step = step.trim_end_matches(']');
+            if step.is_empty() {
+                steps.clear();
+                break;
+            }
+            steps.push('[');
+            steps.push_str(&lenient(step));
+            steps.push(']');
+        }
         Key {
-            base: lenient(base.trim_start_matches(' ')),
-            subscript: lenient(subscript),
+            base: lenient(base),
+            steps,
+            flat: lenient(name),
         }
     }
 
     fn into_owned(self) -> Key<'static> {
         Key {
             base: Cow::Owned(self.base.into_owned()),
-            subscript: Cow::Owned(self.subscript.into_owned()),
+            steps: self.steps,
+            flat: Cow::Owned(self.flat.into_owned()),
         }
     }
 
-    /// Whether a lenient reader may take the two, which have one base, for one.
-    fn is_variant(&self, other: &Key<'_>) -> bool {
-        self.subscript.is_empty() || other.subscript.is_empty() || self.subscript == other.subscript
+    /// Whether a lenient reader may take the two, which have one base, for one, or the one for a part of the other.
+    fn is_part(&self, other: &Key<'_>) -> bool {
+        self.steps.starts_with(&other.steps) || other.steps.starts_with(&self.steps)
     }
 }
 
+/// Whether all brackets of a name are a tail of whole subscripts: `a[b][]`.
+fn brackets_close(name: &str) -> bool {
+    let Some((base, tail)) = name.split_once('[') else {
+        return !name.contains(']');
+    };
+    let subscripts = tail.strip_suffix(']');
+    !base.is_empty()
+        && !base.contains(']')
+        && subscripts.is_some_and(|all| {
+            let mut each = all.split("][");
+            each.all(|key| !key.contains(['[', ']']) && key.trim() == key)
+        })
+}
+
+/// In lower case, with what PHP takes for an underscore as one.
 fn lenient(text: &str) -> Cow<'_, str> {
     let same = |byte: u8| {
-        byte.is_ascii_lowercase()
-            || byte.is_ascii_digit()
-            || matches!(byte, b'_' | b'-' | b'[' | b']')
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
     };
     if text.bytes().all(same) {
         return Cow::Borrowed(text);
     }
-    let character = |c| if matches!(c, '.' | ' ') { '_' } else { fold(c) };
-    Cow::Owned(text.chars().map(character).collect())
+    let characters = text.chars().filter(|c| *c != ']');
+    let character = |c| match c {
+        '.' | ' ' | '[' => '_',
+        c => fold(c),
+    };
+    Cow::Owned(characters.map(character).collect())
 }
 
 /// Decodes a name or a value.

@@ -228,7 +228,12 @@ fn refuses_keys_that_can_be_read_twice() {
             None,
         ),
         (&["/größe"], r#"{"GRÖSSE":1}"#, None),
-        (&["/id"], "{\"ıd\":1}", None),
+        (&["/id"], "{\"ıd\":1}", Some(Case)),
+        (&["/id"], "{\"İd\":1}", Some(Case)),
+        // A key that readers written in C end at its NUL, where something is judged.
+        (&["/a"], r#"{"a":1,"a\u0000b":2}"#, Some(Case)),
+        (&["/a/b"], r#"{"a":{"b\u0000":1}}"#, Some(Case)),
+        (&["/a"], r#"{"a":"\u0000","b":{"a\u0000":1}}"#, None),
         // Not where nothing of that name is judged.
         (&["/a/b"], r#"{"B":1,"c":{"B":1},"a":{"x":{"B":1}}}"#, None),
         (&["/a"], r#"{"a":{"A":1,"a":2}}"#, None),
@@ -320,6 +325,26 @@ fn tells_what_a_closed_list_does_not_admit() {
         let read = BodyFields::json(body.as_bytes(), &projection, 8).unwrap();
         assert_eq!(read.unexpected(9), *unexpected, "{only:?} {body}");
         assert_eq!(read.unexpected(8), None);
+    }
+}
+
+#[test]
+fn a_field_that_overrides_the_method_is_refused() {
+    let cases: &[(&[&str], &str, bool)] = &[
+        (&["/a"], r#"{"a":1,"_method":"DELETE"}"#, true),
+        (&["/a"], r#"{"\u005fMETHOD":"DELETE"}"#, true),
+        (&["/_method"], r#"{"_method":"DELETE"}"#, true),
+        (&[""], r#"{"_method":"DELETE"}"#, true),
+        (&["", "/a"], r#"{"_method":"DELETE"}"#, true),
+        (&["/a"], r#"{"a":1,"method":1,"x_method":1}"#, false),
+        (&["/a/b"], r#"{"a":{"_method":1},"c":{"_method":1}}"#, false),
+        (&["/a"], r#"{"a":{"_method":1}}"#, false),
+        (&["/0/a"], r#"[{"_method":1}]"#, false),
+    ];
+    for (fields, body, refused) in cases {
+        let read = BodyFields::json(body.as_bytes(), &judged(fields), 8);
+        let fault = refused.then_some(Fault::MethodOverride);
+        assert_eq!(read.err(), fault, "{fields:?} {body}");
     }
 }
 

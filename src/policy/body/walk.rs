@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::trie::{Lists, Node, step};
 use super::{Place, Slot};
 use crate::policy::fault::Fault;
+use crate::policy::json::Json;
 use crate::policy::json::scan::Scanner;
 use crate::policy::json::tree::any_twice;
 
@@ -58,6 +59,10 @@ impl<'w, 'b> Walk<'w, 'b> {
             // Where fields lie inside a judged container, it is read a second time for them.
             let again = node.is_inner().then(|| self.scanner.clone());
             let tree = self.scanner.tree(first)?;
+            if let Json::Object(members) = &tree {
+                let mut keys = members.iter().map(|(key, _)| key);
+                keys.try_for_each(|key| check_override(node, key))?;
+            }
             self.fill(slot, Slot::Tree(tree));
             match again {
                 Some(scanner) => self.scanner = scanner,
@@ -85,6 +90,13 @@ impl<'w, 'b> Walk<'w, 'b> {
                 return Err(Fault::JsonSyntax);
             }
             let key = self.scanner.key()?;
+            check_override(node, &key)?;
+            // Only an escape makes a NUL, at which readers written in C end a key.
+            if let Cow::Owned(unescaped) = &key
+                && unescaped.contains('\0')
+            {
+                return Err(Fault::JsonKeyCase);
+            }
             let first = self.scanner.next();
             match node.child(&key)? {
                 Some(child) => {
@@ -178,4 +190,13 @@ impl<'w, 'b> Walk<'w, 'b> {
             first &= first.wrapping_sub(1);
         }
     }
+}
+
+/// Refuses a key of the whole document by which Laravel and Parse let a request say that it has another method.
+#[inline]
+fn check_override(node: &Node, key: &str) -> Result<(), Fault> {
+    if node.pointer.is_empty() && key.eq_ignore_ascii_case("_method") {
+        return Err(Fault::MethodOverride);
+    }
+    Ok(())
 }

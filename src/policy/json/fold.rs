@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 /// One character for all that differ from it only in case. Those with an ASCII letter among them (the Kelvin
-/// sign, the long s) become that letter in lower case.
+/// sign, the long s) become that letter in lower case, and so do the dotless i and the dotted I: by way of upper
+/// case, as Java compares, they are an i.
 #[inline]
 pub(in crate::policy) fn fold(character: char) -> char {
     if character.is_ascii() {
@@ -53,6 +54,9 @@ static FOLDS: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
 
 /// The least character of those that differ only in case, in lower case if that is ASCII.
 fn least_variant(character: char) -> char {
+    if matches!(character, 'ı' | 'İ') {
+        return 'i';
+    }
     let mut class = ClassUnicode::new([ClassUnicodeRange::new(character, character)]);
     // It fails only where regex-syntax was built without its tables, which Cargo.toml rules out.
     let _ = class.try_case_fold_simple();
@@ -92,8 +96,8 @@ mod tests {
             ('Å', 'Å'),
             ('å', 'Å'),
             ('\u{212B}', 'Å'),
-            ('İ', 'İ'),
-            ('ı', 'ı'),
+            ('İ', 'i'),
+            ('ı', 'i'),
             ('Ꭰ', 'Ꭰ'),
             ('ꭰ', 'Ꭰ'),
             ('中', '中'),

@@ -1,6 +1,7 @@
 //! Conditions on the inside of a JSON value: pointers, `only`, `exactly`, and the quantifiers over arrays.
 //!
-//! Keys that equal a judged key but for case are a fault: some servers read them as that key.
+//! Keys that equal a judged key but for case are a fault: some servers read them as that key. So are keys with a
+//! NUL, at which readers written in C end them.
 
 use smallvec::SmallVec;
 
@@ -144,7 +145,7 @@ fn at<'v, S: Scope>(value: Value<'v>, pointer: &Pointer, scope: &S) -> Value<'v>
 fn has_variant(members: &[(Box<str>, Json)], key: &str) -> bool {
     members
         .iter()
-        .any(|(other, _)| equal_but_for_case(other, key))
+        .any(|(other, _)| equal_but_for_case(other, key) || other.contains('\0'))
 }
 
 /// What is left of pointers on the way down; on the stack but for long lists.
@@ -168,7 +169,7 @@ fn closed<S: Scope>(value: Value<'_>, pointers: &[&[Box<str>]], scope: &S) -> Tr
             let inside = below(&|token| token == &**key);
             let variant = || {
                 let mut tokens = pointers.iter().filter_map(|tokens| tokens.first());
-                tokens.any(|token| equal_but_for_case(token, key))
+                key.contains('\0') || tokens.any(|token| equal_but_for_case(token, key))
             };
             match inside.is_empty() {
                 false => closed(inner.into(), &inside, scope),

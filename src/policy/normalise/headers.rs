@@ -20,16 +20,22 @@ pub use self::websocket::is_websocket;
 /// Refuses a request whose headers can be read in two ways, whatever the policies say.
 ///
 /// - Two of Host, Authorization, Content-Type or Content-Length.
+/// - A value that begins or ends with a space or a tab. On HTTP/1.1 they are no part of it and never get here; on
+///   HTTP/2 they are, and the request is malformed (RFC 9113, section 8.2.1): ` admin` would be judged, and `admin`
+///   read by an upstream of HTTP/1.1.
 /// - A name with `_`, which CGI and its heirs take for the same name with `-`.
 /// - A header that overrides the method.
 /// - A Connection that nominates more than the connection's own headers: it would make the next hop drop them.
-/// - Framing: a length that is no number, a transfer coding other than `chunked`, either beside the other, any
-///   of the connection's own headers on HTTP/2, an expectation other than `100-continue`.
+/// - Framing: a length that is no number or has zeros before it, a transfer coding other than `chunked`, either
+///   beside the other, any of the connection's own headers on HTTP/2, an expectation other than `100-continue`.
 /// - An upgrade to anything but a WebSocket; [`is_websocket`] looks closer.
 pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Fault> {
     let http1 = version == Version::HTTP_11;
     let mut seen = Once::default();
     for (name, value) in headers {
+        if has_blanks_around(value) {
+            return Err(Fault::HeaderValue);
+        }
         match *name {
             header::HOST => first(&mut seen.host, Fault::HostInvalid)?,
             header::AUTHORIZATION => first(&mut seen.authorization, Fault::HeaderDuplicate)?,
@@ -37,7 +43,9 @@ pub fn check(headers: &HeaderMap, version: Version) -> Result<(), Fault> {
             header::CONTENT_LENGTH => {
                 first(&mut seen.content_length, Fault::HeaderDuplicate)?;
                 let digits = value.as_bytes();
-                if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+                // with zeros before it, it is octal to somebody
+                let canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
+                if !canonical || !digits.iter().all(u8::is_ascii_digit) {
                     return Err(Fault::Framing);
                 }
             }
@@ -103,6 +111,12 @@ fn elements(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .split(|b| *b == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|element| !element.is_empty())
+}
+
+fn has_blanks_around(value: &HeaderValue) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let bytes = value.as_bytes();
+    blank(bytes.first()) || blank(bytes.last())
 }
 
 /// The headers that may stand once.

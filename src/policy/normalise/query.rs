@@ -37,6 +37,9 @@ impl<'q> Query<'q> {
             };
             query.pairs.push(pair);
         }
+        if query.pairs.len() > MOST_NAMES {
+            query.fault = Some(Fault::QueryTooComplex);
+        }
         query
     }
 
@@ -79,6 +82,9 @@ impl<'q> Query<'q> {
     }
 }
 
+/// PHP and Node's querystring silently read no further, so that a name behind these would be judged and not be there.
+const MOST_NAMES: usize = 1000;
+
 /// Refuses bytes that may not stand in a query at all. Beyond RFC 3986 (pchar, `/`, `?`) those may that
 /// browsers and API clients send bare and everyone reads as data: `[ ] { } | ^` and the backtick. Not `\`, `"`,
 /// `<` and `>`, nor `%` or `;` used badly: the latter are a fault only where the query is judged.
@@ -105,28 +111,45 @@ pub(super) fn check_method_override(raw: &str) -> Result<(), Fault> {
         // what any spelling of theirs begins with, once decoded
         if !matches!(
             part.as_bytes(),
-            [b'_' | b'.' | b'[' | b'x' | b'X' | b'%' | b'+', ..]
+            [b'_' | b'.' | b'[' | b'x' | b'X' | b'%' | b'+' | b'?', ..]
         ) {
             continue;
         }
         let name = lenient(part.split('=').next().unwrap_or_default());
-        let overrides = |known: &&str| **known == *name || is_variant(known, &name);
-        if METHOD_OVERRIDES.iter().any(overrides) {
+        if overrides_method(&name) {
             return Err(Fault::MethodOverride);
         }
     }
     Ok(())
 }
 
+/// Whether some framework reads the method from a parameter of this decoded name, in a query or in a form.
+pub(in crate::policy) fn overrides_method(name: &str) -> bool {
+    // What any spelling of theirs begins with.
+    matches!(
+        name.as_bytes(),
+        [b'_' | b'.' | b'[' | b'x' | b'X' | b' ', ..]
+    ) && METHOD_OVERRIDES
+        .iter()
+        .any(|known| *known == name || is_variant(known, name))
+}
+
 /// Whether some framework takes the one name for the other: they differ in case (Unicode simple folding), in
-/// `.`, space and `[` for `_`, in leading spaces or after a NUL (PHP), or one names an array or map that the
+/// `.`, space and `[` for `_`, in leading spaces or after a NUL (PHP), in leading question marks (JavaScript's
+/// `URLSearchParams` drops one), or one names an array or map that the
 /// other is, or is an element of (`name`, `name[]`, `name[x]`). Two elements of different keys are no variants.
 fn is_variant(judged: &str, other: &str) -> bool {
-    judged != other && (flat(judged).eq(flat(other)) || same_container(judged, other))
+    // Rack, before its third version, takes brackets at the beginning for nothing.
+    let bracketed = other.starts_with(['[', ']']);
+    let stripped = || flat(other.trim_start_matches(['[', ']']));
+    judged != other
+        && (flat(judged).eq(flat(other))
+            || same_container(judged, other)
+            || bracketed && flat(judged).eq(stripped()))
 }
 
 fn flat(name: &str) -> impl Iterator<Item = char> {
-    name.trim_start_matches(' ')
+    name.trim_start_matches([' ', '?'])
         .chars()
         .take_while(|c| *c != '\0')
         .filter(|c| *c != ']')
@@ -137,7 +160,7 @@ fn flat(name: &str) -> impl Iterator<Item = char> {
 }
 
 fn same_container(judged: &str, other: &str) -> bool {
-    let keys = |name| str::split(name, '[').map(|key| key.trim_end_matches(']'));
+    let keys = |name| str::split(name, '[').map(|key| key.trim_end_matches(']').trim_matches(' '));
     // `name[]` is whichever element comes next
     let same = |(a, b): (&str, &str)| a.is_empty() || b.is_empty() || flat(a).eq(flat(b));
     let base = |name: &str| {
@@ -255,6 +278,11 @@ mod tests {
             ("user+id=2", "user_id", Err(Fault::QueryVariant)),
             ("user[id=2", "user_id", Err(Fault::QueryVariant)),
             ("+user=2", "user", Err(Fault::QueryVariant)),
+            ("?user=2", "user", Err(Fault::QueryVariant)),
+            ("user=1&%3Fuser=2", "user", Err(Fault::QueryVariant)),
+            ("[user]=2", "user", Err(Fault::QueryVariant)),
+            ("user=1&[]user=2", "user", Err(Fault::QueryVariant)),
+            ("user]=2", "user", Err(Fault::QueryVariant)),
             ("user%00x=2", "user", Err(Fault::QueryVariant)),
             ("u%C5%BFer=2", "user", Err(Fault::QueryVariant)),
             ("%E2%84%AAey=2", "key", Err(Fault::QueryVariant)),
@@ -277,6 +305,7 @@ mod tests {
                 Err(Fault::QueryVariant),
             ),
             ("tags[0]=1", "tags[]", Err(Fault::QueryVariant)),
+            ("tags[+]=1", "tags[0]", Err(Fault::QueryVariant)),
             (
                 "filter[owner]=1&filter[status]=2",
                 "filter[status]",
@@ -284,7 +313,7 @@ mod tests {
             ),
             // no variants
             (
-                "users=1&use=2&user-id=3&xuser=4&=5&[user]=6",
+                "users=1&use=2&user-id=3&xuser=4&=5&[users]=6",
                 "user",
                 Ok(None),
             ),
@@ -297,6 +326,11 @@ mod tests {
             );
         }
         assert_eq!(Query::parse(None).value("a"), Ok(None));
+        let most = "b&".repeat(MOST_NAMES - 1) + "a=1";
+        assert_eq!(Query::parse(Some(&most)).value("a"), Ok(Some("1")));
+        let more = format!("b&{most}");
+        let query = Query::parse(Some(&more));
+        assert_eq!(query.value("a"), Err(Fault::QueryTooComplex));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::jwt;
 use super::refusal::Refusal;
 use crate::config::{ClaimMap, Provider};
 use crate::policy::json::Pointer;
-use crate::policy::matcher::glob::Glob;
-use crate::policy::{Json, Principal};
+use crate::policy::matcher::glob::{self, Glob};
+use crate::policy::{Json, Principal, Truth};
 
 /// The longest mapped value or token id, in bytes.
 const LONGEST_VALUE: usize = 1024;
@@ -50,7 +50,7 @@ impl Verified {
         let map = &provider.claims;
         let agent = agent(&claims, map)?;
         if let Some(agent) = &agent
-            && !agents.iter().any(|glob| glob.is_match(agent))
+            && glob::test(agents, agent) != Truth::True
         {
             return Err(Refusal::Agent);
         }

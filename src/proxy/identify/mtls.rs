@@ -28,6 +28,8 @@ pub struct PeerCertificate {
     pub not_before: Timestamp,
     /// The end of its validity; that moment itself no longer counts.
     pub not_after: Timestamp,
+    /// The last second of each authority's certificate that came with it, since 1970.
+    pub above_end: Box<[i64]>,
     /// SHA-256 over its DER form: what `cnf.x5t#S256` of a token names (RFC 8705).
     pub thumbprint: [u8; 32],
     // Who the peer is where no token comes.
@@ -52,8 +54,9 @@ pub enum CertificateError {
     /// A URI SAN with the scheme `spiffe` that is no SPIFFE ID of a workload.
     #[error("the certificate's SPIFFE ID isn't valid")]
     ClientSpiffeId,
-    /// An X.509-SVID that is a CA, may sign certificates or CRLs, or may not sign.
-    #[error("the certificate has a SPIFFE ID, and a use that an X.509-SVID's leaf may not have")]
+    /// A key whose stated use isn't to sign; an X.509-SVID without a stated use, that is a CA, or that may sign
+    /// certificates or CRLs.
+    #[error("the certificate's use isn't a client's")]
     ClientUsage,
     /// A certificate further up, as the client sent it, that may not sign certificates.
     #[error("an intermediate certificate isn't a CA's")]
@@ -80,11 +83,15 @@ impl PeerCertificate {
     pub fn read(chain: &[CertificateDer<'_>]) -> Result<PeerCertificate, CertificateError> {
         let (leaf, above) = chain.split_first().ok_or(CertificateError::ClientAbsent)?;
         let parsed = parse(leaf)?;
+        let mut above_end = Vec::with_capacity(above.len());
         for signer in above {
+            let signer = parse(signer)?;
             // webpki looks at the CA flag of those that it needs, and not at the key's use.
-            may_sign_certificates(&parse(signer)?)?;
+            may_sign_certificates(&signer)?;
+            above_end.push(signer.validity().not_after.timestamp());
         }
         let names = Names::read(&parsed)?;
+        may_sign(&parsed)?;
         if names.spiffe_id.is_some() {
             is_svid_leaf(&parsed)?;
         }
@@ -101,6 +108,7 @@ impl PeerCertificate {
         Ok(PeerCertificate {
             not_before: moment(validity.not_before.timestamp()),
             not_after,
+            above_end: above_end.into(),
             thumbprint,
             alone: Arc::new(Principal {
                 workload: certificate.spiffe_id.clone(),
@@ -176,6 +184,15 @@ fn parse<'c>(der: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, Certifi
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         Ok(_) | Err(_) => Err(CertificateError::ClientSyntax),
+    }
+}
+
+/// RFC 5280, section 4.2.1.3, which webpki leaves to its caller: a key whose use is stated and isn't to sign must not
+/// prove who somebody is.
+fn may_sign(leaf: &X509Certificate<'_>) -> Result<(), CertificateError> {
+    match key_usage(leaf)? {
+        Some(usage) if !usage.digital_signature() => Err(CertificateError::ClientUsage),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -109,7 +109,7 @@ refusals! {
     Groups = "too_many_groups": "the token lists more groups than are looked at",
     CertificateExpired = "certificate_expired": "the client certificate has expired",
     CertificateNotYetValid = "certificate_not_yet_valid": "the client certificate isn't valid yet",
-    CertificateUntrusted = "certificate_untrusted": "the client certificate is no longer vouched for",
+    CertificateUntrusted = "certificate_untrusted": "the client certificate is no longer vouched for, or is asked for by now and didn't come",
 }
 
 impl fmt::Display for Refusal {

@@ -2,7 +2,8 @@
 //!
 //! Readers take a snapshot without waiting. A token with an unknown key causes one fetch that all who wait share,
 //! at most every ten seconds; it runs on a task of its own, so that a caller who leaves ends nobody else's wait.
-//! Ages are told by the wall clock, as all of a token's times are; only the pace of fetches is monotonic.
+//! Ages are told by the wall clock, as all of a token's times are, and by a monotonic one as well: a clock that is set
+//! back makes no key younger. The pace of fetches is monotonic.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -31,6 +32,9 @@ pub(super) struct KeyStore {
     // Both say what `held` says, for those who only need to know whether it is still the same.
     generation: AtomicU64,
     good_until: AtomicI64,
+    // The same in seconds since `created`.
+    good_for: AtomicU64,
+    created: Instant,
     flights: Mutex<Flights>,
     failures: AtomicU32,
     observer: Arc<dyn KeyObserver>,
@@ -78,7 +82,8 @@ impl KeyStore {
     ) -> Arc<KeyStore> {
         let store = KeyStore::empty(provider, None, observer);
         if !keys.is_empty() {
-            store.hold(keys, 1, i64::MAX);
+            store.hold(keys, 1);
+            store.good(i64::MAX, u64::MAX);
         }
         Arc::new(store)
     }
@@ -103,6 +108,8 @@ impl KeyStore {
             held: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             good_until: AtomicI64::new(i64::MIN),
+            good_for: AtomicU64::new(0),
+            created: Instant::now(),
             flights: Mutex::default(),
             failures: AtomicU32::new(0),
             observer,
@@ -121,7 +128,8 @@ impl KeyStore {
 
     /// The generation of the keys; `None` where there are none, or they are too old.
     pub(super) fn generation(&self, now: Timestamp) -> Option<u64> {
-        let good = now.as_second() < self.good_until.load(Ordering::Acquire);
+        let good = now.as_second() < self.good_until.load(Ordering::Acquire)
+            && self.created.elapsed().as_secs() < self.good_for.load(Ordering::Acquire);
         good.then(|| self.generation.load(Ordering::Acquire))
     }
 
@@ -148,7 +156,14 @@ impl KeyStore {
         };
         loop {
             let failures = self.failures.load(Ordering::Relaxed);
-            tokio::time::sleep(pause(remote.refresh, failures, jitter())).await;
+            let mut left = pause(remote.refresh, failures, jitter());
+            // In steps: where the clock is set, or the machine slept, keys are stale before the timer is due.
+            let stale = || self.ready() && self.generation(Timestamp::now()).is_none();
+            while !left.is_zero() && (failures > 0 || !stale()) {
+                let step = left.min(PACE);
+                tokio::time::sleep(step).await;
+                left -= step;
+            }
             self.refetch(Cause::Schedule).await;
         }
     }
@@ -208,24 +223,29 @@ impl KeyStore {
         self.failures.store(0, Ordering::Relaxed);
         let stale = i64::try_from(max_stale.as_secs()).unwrap_or(i64::MAX);
         let good_until = now.as_second().saturating_add(stale);
+        let age = self.created.elapsed().as_secs();
+        let good_for = age.saturating_add(max_stale.as_secs());
         match self.held.load_full() {
-            Some(held) if held.keys.same(&keys) => {
-                self.good_until.store(good_until, Ordering::Release);
-            }
+            Some(held) if held.keys.same(&keys) => {}
             Some(held) => {
                 let count = keys.len();
-                self.hold(keys, held.generation + 1, good_until);
+                self.hold(keys, held.generation + 1);
                 self.observer.key_change(&self.provider, count);
             }
-            None => self.hold(keys, 1, good_until),
+            None => self.hold(keys, 1),
         }
+        self.good(good_until, good_for);
     }
 
-    fn hold(&self, keys: KeySet, generation: u64, good_until: i64) {
+    fn good(&self, until: i64, age: u64) {
+        self.good_for.store(age, Ordering::Release);
+        self.good_until.store(until, Ordering::Release);
+    }
+
+    fn hold(&self, keys: KeySet, generation: u64) {
         // The keys first: whoever sees the new number must find the new keys.
         self.held.store(Some(Arc::new(Held { keys, generation })));
         self.generation.store(generation, Ordering::Release);
-        self.good_until.store(good_until, Ordering::Release);
     }
 
     /// As if no fetch had been started for long.

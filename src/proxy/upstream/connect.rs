@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
@@ -16,15 +17,15 @@ use http::uri::Scheme;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::UpstreamObserver;
 use super::body::RequestBody;
 use super::error::UpstreamError;
-use super::{Context, UpstreamObserver};
 use crate::config;
 
 /// Where a server is, and how it is spoken to.
@@ -85,7 +86,7 @@ impl Target {
     }
 
     /// Opens an HTTP/1.1 connection.
-    pub(super) async fn http1(&self, context: &Context) -> Result<Http1, UpstreamError> {
+    pub(super) async fn http1(&self, context: &super::Context) -> Result<Http1, UpstreamError> {
         match self.dial(context.connect_timeout, false).await? {
             Io::Plain(io) => http1_over(io, self.open(context)).await,
             Io::Tls(io) => http1_over(io, self.open(context)).await,
@@ -93,7 +94,7 @@ impl Target {
     }
 
     /// Opens an HTTP/2 connection.
-    pub(super) async fn http2(&self, context: &Context) -> Result<Http2, UpstreamError> {
+    pub(super) async fn http2(&self, context: &super::Context) -> Result<Http2, UpstreamError> {
         match self.dial(context.connect_timeout, true).await? {
             Io::Plain(io) => http2_over(io, self.open(context)).await,
             Io::Tls(io) => http2_over(io, self.open(context)).await,
@@ -101,7 +102,7 @@ impl Target {
     }
 
     /// The account of a connection that was just made.
-    fn open(&self, context: &Context) -> Open {
+    fn open(&self, context: &super::Context) -> Open {
         let (upstream, address) = (&context.name, &self.address);
         context.observer.connection(upstream, address, true);
         Open {
@@ -169,7 +170,7 @@ where
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .max_header_size(RESPONSE_HEAD)
-        .handshake(TokioIo::new(io))
+        .handshake(TokioIo::new(Paced { io, reads: 0 }))
         .await
         .map_err(UpstreamError::Unsent)?;
     let task = tokio::spawn(async move {
@@ -212,6 +213,62 @@ where
     Ok(Http2 { sender, room })
 }
 
+/// A connection that lets others have their turn after a few reads. hyper reads on for as long as something comes, and
+/// interim responses, which it drops, give it no pause: a flood of them held a worker, its timers with it.
+struct Paced<T> {
+    io: T,
+    reads: u8,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.reads >= READS {
+            self.reads = 0;
+            // Not a mere wake: a task that wakes itself comes again 61 times before sockets and timers are looked at.
+            let turn = std::pin::pin!(tokio::task::yield_now());
+            let _first_is_pending = turn.poll(cx);
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut self.io).poll_read(cx, to);
+        self.reads = if read.is_ready() { self.reads + 1 } else { 0 };
+        read
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
 /// Tells the observer that a connection stands, and, dropped with the task that drives it, that it doesn't.
 struct Open {
     observer: Arc<dyn UpstreamObserver>,
@@ -228,6 +285,8 @@ impl Drop for Open {
 
 /// Bytes that hyper reads ahead and writes behind on an HTTP/1.1 connection.
 const BUFFER: usize = 64 * 1024;
+/// Reads of up to [`BUFFER`] in a row.
+const READS: u8 = 4;
 /// Bytes of a response's head or trailers. (Their number is bounded to 100 by hyper's default.)
 const RESPONSE_HEAD: usize = 64 * 1024;
 /// A silent HTTP/2 connection with open streams is asked whether it lives.

@@ -103,8 +103,8 @@ impl UpstreamError {
     /// Whether the server is to blame, which counts towards its ejection.
     pub(super) fn blames_server(&self) -> bool {
         match self {
-            UpstreamError::Connect(_)
-            | UpstreamError::ConnectTimeout
+            UpstreamError::Connect(error) => !own_want(error),
+            UpstreamError::ConnectTimeout
             | UpstreamError::Tls(_)
             | UpstreamError::Alpn
             | UpstreamError::Unsent(_)
@@ -118,4 +118,16 @@ impl UpstreamError {
             | UpstreamError::Unsendable(_) => false,
         }
     }
+}
+
+/// Whether this process has no file descriptor, port or memory left: no server can help that.
+fn own_want(error: &io::Error) -> bool {
+    /// All the process's, or all the system's: the same numbers on every Unix, for which there are no kinds.
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+        || matches!(
+            error.kind(),
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory
+        )
 }

@@ -13,7 +13,7 @@ type ClosedCase = (
 
 #[test]
 fn reads_forms() {
-    use Fault::{FormDuplicate as Twice, FormSyntax as Syntax};
+    use Fault::{FormDuplicate as Twice, FormSyntax as Syntax, MethodOverride as Override};
     let cases: &[FieldsCase] = &[
         (&["/a", "/b", "/c"], "a=1&b=", Ok(&["~1", "~", "-"])),
         (&["/a"], "a=b+c%2Bd%20e%C3%A9", Ok(&["~b c+d eé"])),
@@ -66,9 +66,56 @@ fn reads_forms() {
         (&["/a_b"], "a.b=1", Err(Twice)),
         (&["/a_b"], "a+b=1", Err(Twice)),
         (&["/a"], "+a=1", Err(Twice)),
+        (&["/a"], "?a=1", Err(Twice)),
+        (&["/a"], "a=1&%3Fa=1", Err(Twice)),
+        // brackets that are no subscript's
+        (&["/a_b"], "a[b=1", Err(Syntax)),
+        (&["/a_b"], "a_b=1&a%5Bb=2", Err(Syntax)),
+        (&["/a"], "a]=1", Err(Syntax)),
+        (&["/a"], "[a]=1", Err(Syntax)),
+        (&["/a"], "b[x]c=1", Err(Syntax)),
+        (&["/a"], "b[[x]]=1", Err(Syntax)),
+        (&["/a[0]"], "a[0]=1&a[+]=2", Err(Syntax)),
+        (&["/a[x]"], "a[x]=1&a[+x]=2", Err(Syntax)),
+        (&["/a"], "a=1&b[x][y z]=2", Err(Syntax)),
+        (&["/a"], "a=1&b[x][y]=2&b[]=3&c[d+e]=4", Ok(&["~1"])),
         (&["/key"], "%E2%84%AAey=1", Err(Twice)),
         (&["/a/b"], "a=1&a[b]=1", Err(Twice)),
         (&["/a", "/A"], "a=1", Err(Twice)),
+        (&["/id"], "%C4%B1d=1", Err(Twice)),
+        // A judged element, and a part of it.
+        (&["/a"], "a.b=1", Err(Twice)),
+        (&["/a"], "b=1&a.=1", Err(Twice)),
+        (&["/a"], "a..b=1", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a.x=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&A.X=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a.x.y=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a_x=2", Err(Twice)),
+        (&["/a.x"], "a.x=1&a[x]=2", Err(Twice)),
+        (&["/a_x"], "a_x=1&a[x]=2", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a.y=2&a[xy]=3", Ok(&["~1"])),
+        (&["/a"], "a=1&.a=2&b.a=3", Ok(&["~1"])),
+        (&["/a[x]"], "a[x]=1&a[x][y]=1", Err(Twice)),
+        (&["/a[x]"], "a[][x]=1", Err(Twice)),
+        (&["/a[x]"], "a[x]=1&a[xy][x]=1", Ok(&["~1"])),
+        // Brackets that everybody repairs in a way of their own.
+        (&["/a_b"], "a[b=1", Err(Syntax)),
+        (&["/a"], "[a]=1", Err(Syntax)),
+        (&["/a"], "a]=1", Err(Syntax)),
+        (&["/a"], "b=1&a%5D=1", Err(Syntax)),
+        (&["/a[x]"], "a[x]y=1", Err(Syntax)),
+        (&["/a[x]"], "a[[x]]=1", Err(Syntax)),
+        (&["/a"], "b[=1", Err(Syntax)),
+        (&["/a"], "b[x]]=1", Err(Syntax)),
+        (&["/a"], "b][x]=1", Err(Syntax)),
+        (&["/a"], "b[x][][y]=1", Ok(&["-"])),
+        // A field that overrides the method.
+        (&["/a"], "a=1&_method=DELETE", Err(Override)),
+        (&["/_method"], "_method=DELETE", Err(Override)),
+        (&["/a"], "%5FMethod=DELETE", Err(Override)),
+        (&["/a"], ".method[]=DELETE", Err(Override)),
+        (&["/a"], "x-http-method-override=DELETE", Err(Override)),
+        (&["/a"], "method=1&x_method=1&payment_method=1", Ok(&["-"])),
     ];
     for (fields, body, expected) in cases {
         check_fields(
@@ -97,6 +144,9 @@ fn closes_forms() {
         (&["/a"], "b[x]=1&c=0&b=2", Err(Twice)),
         (&["/a"], "b[x]=1&b[y]=0&b[x]=2", Err(Twice)),
         (&["/a"], "b.c=1&b_c=2", Err(Twice)),
+        (&["/a"], "b.c=1&d=0&b=2", Err(Twice)),
+        (&["/a"], "b[c]=1&d=0&b.c=2", Err(Twice)),
+        (&["/a"], "b[c]=1&b[d]=0&b_c=2", Err(Twice)),
         (&[""], "b=1&b=2", Err(Twice)),
         (&["/a"], "b[x]=1&b[y]=2", Ok(Some("/b[x]"))),
     ];
@@ -119,4 +169,15 @@ proptest! {
         let _ = BodyFields::form(&bytes, &projection);
         let _ = BodyFields::form(text.as_bytes(), &projection);
     }
+}
+
+#[test]
+fn no_more_names_than_every_upstream_reads() {
+    let projection = Projection::new(&[(Pointer::parse("/a").unwrap(), 1)], &[]);
+    let most = "b=&".repeat(999) + "a=1";
+    let read = BodyFields::form(most.as_bytes(), &projection).unwrap();
+    assert!(matches!(read.field(1), Value::Wire("1")));
+    let more = format!("b=&{most}");
+    let fault = BodyFields::form(more.as_bytes(), &projection).map(|_| ());
+    assert_eq!(fault, Err(Fault::FormTooComplex));
 }

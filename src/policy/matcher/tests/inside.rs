@@ -234,6 +234,18 @@ fn what_is_ambiguous_inside_leaves_a_fault() {
             T,
             None,
         ),
+        (
+            "{ every: { /a: 1 } }",
+            r#"[{"a": 1, "a\u0000": 2}]"#,
+            I,
+            Some(Fault::JsonKeyCase),
+        ),
+        (
+            "{ every: { only: [/a] } }",
+            r#"[{"a": 1, "b\u0000": 2}]"#,
+            I,
+            Some(Fault::JsonKeyCase),
+        ),
         ("{ json: { /a: 1 } }", r#""{""#, I, Some(Fault::JsonSyntax)),
         (
             "{ json: { /a: 1 } }",

@@ -29,6 +29,8 @@ pub struct Outgoing<'r> {
     pub injected: &'r [HeaderName],
     /// Whether the verified credential goes on.
     pub forward_credential: bool,
+    /// Whether a body goes with them, which HTTP/2 need not announce.
+    pub body: bool,
     /// Whether HTTP/2 is spoken to the upstream.
     pub http2: bool,
     /// Whether this is a WebSocket handshake.
@@ -41,9 +43,14 @@ pub struct Outgoing<'r> {
 pub fn outbound(incoming: &HeaderMap, version: Version, rules: &Outgoing<'_>) -> HeaderMap {
     let mut forwarded = HeaderMap::with_capacity(incoming.len() + rules.injected.len() + 4);
     for (name, value) in incoming {
-        if passes(name, incoming, rules) {
+        if passes(name, rules) {
             forwarded.append(name.clone(), value.clone());
         }
+    }
+    // An HTTP/2 client may send its cookies in crumbs, which are one header everywhere else (RFC 9113, 8.2.3): of several
+    // Cookie lines servers of HTTP/1.1 read the first, the last or all.
+    if !rules.http2 && version == Version::HTTP_2 {
+        join_cookies(&mut forwarded);
     }
     // HTTP/2 keeps one use of TE, by which gRPC clients say that they read trailers (RFC 9113, 8.2.2)
     if rules.http2 && version == Version::HTTP_2 && accepts_trailers(incoming) {
@@ -144,7 +151,7 @@ pub fn strip_response(headers: &mut HeaderMap, http1_upgrade: bool) {
     }
 }
 
-fn passes(name: &HeaderName, incoming: &HeaderMap, rules: &Outgoing<'_>) -> bool {
+fn passes(name: &HeaderName, rules: &Outgoing<'_>) -> bool {
     if never_passes(name.as_str()) || rules.injected.contains(name) {
         return false;
     }
@@ -154,7 +161,7 @@ fn passes(name: &HeaderName, incoming: &HeaderMap, rules: &Outgoing<'_>) -> bool
     if name.as_str().starts_with("sec-websocket-") && !rules.websocket {
         return false;
     }
-    if is_inert(name) && !(*name == header::RANGE && has_body(incoming)) {
+    if is_inert(name) && !(*name == header::RANGE && rules.body) {
         return true;
     }
     rules.named.contains(name)
@@ -165,7 +172,8 @@ fn passes(name: &HeaderName, incoming: &HeaderMap, rules: &Outgoing<'_>) -> bool
 }
 
 /// The connection's own headers, and those by which a proxy tells an upstream whence a request came and what
-/// it was for: an upstream must be able to believe them.
+/// it was for: an upstream must be able to believe them. `Proxy` is nobody's header, and becomes the variable
+/// `HTTP_PROXY` of a CGI program, whose own requests then go there.
 fn never_passes(name: &str) -> bool {
     matches!(
         name,
@@ -175,6 +183,7 @@ fn never_passes(name: &str) -> bool {
             | "host"
             | "http2-settings"
             | "keep-alive"
+            | "proxy"
             | "proxy-authenticate"
             | "proxy-authorization"
             | "proxy-connection"
@@ -200,21 +209,33 @@ fn only_by_name(name: &str) -> bool {
             | "client-cert-chain"
             | "client-ip"
             | "fastly-client-ip"
+            | "fly-client-ip"
+            | "front-end-https"
             | "remote-user"
             | "true-client-ip"
+            | "x-azure-clientip"
             | "x-client-cert"
             | "x-client-ip"
             | "x-cluster-client-ip"
             | "x-host"
+            | "x-http-host-override"
+            | "x-proxyuser-ip"
+            | "x-scheme"
+            | "x-url-scheme"
     ) || BELIEVED.iter().any(|prefix| name.starts_with(prefix))
         || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(|length| length.as_bytes() != b"0")
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs = headers.get_all(header::COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = crumbs.iter().map(HeaderValue::as_bytes).collect();
+    // Values that were valid one by one are so together; were they not, no cookie would go on.
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    headers.remove(header::COOKIE);
+    headers.extend(joined.map(|joined| (header::COOKIE, joined)));
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -225,13 +246,29 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-const BELIEVED: [&str; 6] = [
+/// How the names begin in which gateways say whom they have verified, and what was asked for. Sign-on proxies and the
+/// gateways of clouds each have their own.
+const BELIEVED: [&str; 20] = [
+    "cf-access-",
     "ssl-client-",
+    "tailscale-user-",
+    "x-amzn-oidc-",
+    "x-appengine-",
+    "x-auth-request-",
+    "x-authenticated-",
+    "x-authentik-",
+    "x-consumer-",
     "x-envoy-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
     "x-original-",
+    "x-pomerium-",
     "x-remote-",
     "x-rewrite-",
     "x-ssl-client-",
+    "x-vouch-",
+    "x-webauth-",
 ];
 
 #[cfg(test)]

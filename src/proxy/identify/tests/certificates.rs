@@ -174,6 +174,11 @@ fn what_is_no_svid_or_has_two_readings_is_refused() {
             Err(ClientUsage),
         ),
         ("no SVID, no use stated", |p| p.key_usages.clear(), Ok(())),
+        (
+            "no SVID, a use that isn't to sign",
+            |p| p.key_usages = vec![Use::KeyAgreement],
+            Err(ClientUsage),
+        ),
         ("DNS name", |p| raw_san(p, DNS, b"a.example"), Ok(())),
         (
             "NUL in DNS",

@@ -185,6 +185,12 @@ async fn claims_are_held_to_their_rules() {
             "agent_not_allowed",
         ),
         (
+            "agent that leads out of the glob",
+            json!({"sub": "agent/.."}),
+            "agent_not_allowed",
+        ),
+        ("agent of three dots", json!({"sub": "agent/..."}), "ok"),
+        (
             "actor of another",
             json!({"act": {"sub": "admin"}}),
             "agent_not_allowed",
