@@ -252,6 +252,14 @@ fn json(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
     let whole = other(asked.body);
     let skipped: Result<IgnoredAny, _> = serde_json::from_slice(asked.body);
     let faulty = |document: &Other| ambiguous(document, &[], asked);
+    // By such a member of the document some frameworks let a request say that it has another method.
+    let overrides = |document: &Other| match document {
+        Other::Object(members) if asked.pointers().next().is_some() => {
+            let mut keys = members.iter().map(|(key, _)| key);
+            keys.any(|key| key.eq_ignore_ascii_case("_method"))
+        }
+        _ => false,
+    };
     match (read, whole) {
         (Ok(_), None) => {
             // Strings in what is skipped aren't unescaped by us, nor is anything compared there.
@@ -263,6 +271,7 @@ fn json(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
         }
         (Ok(read), Some(document)) => {
             assert!(!faulty(&document), "ambiguous where it is judged");
+            assert!(!overrides(&document), "overrides the method");
             assert!(document.depth() <= DEPTH);
             for (pointer, id) in asked.fields.iter().zip(0..) {
                 let (found, value) = (document.at(pointer.tokens()), read.field(id));
@@ -281,6 +290,7 @@ fn json(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
             let fits = match fault {
                 Fault::JsonDepth => document.depth() > DEPTH,
                 Fault::JsonDuplicateKey | Fault::JsonKeyCase => faulty(&document),
+                Fault::MethodOverride => overrides(&document),
                 _ => false,
             };
             assert!(fits, "refused for {fault:?}, and nothing is wrong");
@@ -324,11 +334,15 @@ fn ambiguous(value: &Other, here: &[Box<str>], asked: &Asked<'_>) -> bool {
             items.any(|(index, item)| ambiguous(item, &below(&index.to_string()), asked))
         }
         Other::Object(members) => {
-            if (in_list || looked_into) && twice_here(members) {
+            let followed = in_list || looked_into;
+            // At a NUL readers written in C end a key.
+            if followed
+                && (twice_here(members) || members.iter().any(|(key, _)| key.contains('\0')))
+            {
                 return true;
             }
             let known = |key: &String| {
-                (in_list || looked_into)
+                followed
                     && next.iter().any(|token| {
                         let alike = equal_but_for_case(token, key);
                         // Two judged keys that differ in case make either one a variant.
@@ -409,6 +423,10 @@ fn form(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
         .map(|pair| pair.split_once('=').expect("a pair"))
         .map(|(name, value)| (plus(name), plus(value)))
         .collect();
+    assert!(!pairs.iter().any(|(name, _)| {
+        name.trim_start_matches([' ', '?'])
+            .eq_ignore_ascii_case("_method")
+    }));
     for (pointer, id) in asked.fields.iter().zip(0..) {
         let [name] = pointer.tokens() else {
             let value = read.field(id);
@@ -418,7 +436,11 @@ fn form(asked: &Asked<'_>, only: &[(u32, Vec<Pointer>)], read: Result<BodyFields
             );
             continue;
         };
-        let lenient = |text: &str| text.to_lowercase().replace(['.', ' '], "_");
+        let lenient = |text: &str| {
+            text.trim_start_matches([' ', '?'])
+                .to_lowercase()
+                .replace(['.', ' '], "_")
+        };
         for (other, _) in &pairs {
             let alike = lenient(other) == lenient(name) && other != &**name;
             assert!(!alike, "{other} is a variant of {name}");

@@ -431,6 +431,17 @@ fn query_says_what_was_sent(raw: Option<&str>) {
     assert_eq!(query.is_empty(), sent.is_empty());
     assert_eq!(query.names().count(), sent.len());
     let plain = |text: &str| decode_bytes(&text.replace('+', " "));
+    for (name, _) in &sent {
+        let name = plain(name);
+        let bare = name
+            .iter()
+            .position(|b| !b" ?".contains(b))
+            .map_or(&[][..], |at| &name[at..]);
+        assert!(
+            !bare.eq_ignore_ascii_case(b"_method"),
+            "overrides the method"
+        );
+    }
     let names: Vec<String> = query.names().map(str::to_owned).collect();
     for name in &names {
         let Ok(value) = query.value(name) else {
