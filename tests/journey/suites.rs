@@ -21,6 +21,8 @@ policies:
 
 /// What llhttp's strict mode takes and DESIGN 4 refuses.
 const REFUSED_BY_DESIGN: &[(&str, &str)] = &[
+    ("17", "zeros before a length"),
+    ("18", "zeros before a length"),
     ("25", "HTTP/1.0"),
     ("109", "HTTP/1.0"),
     ("111", "HTTP/0.9"),

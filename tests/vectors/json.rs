@@ -149,7 +149,13 @@ fn a_string_as_a_key() {
             };
             let only = vec![Pointer::parse("/judged").unwrap()];
             let judged = Projection::new(&[(pointer, 1)], &[(7, only)]);
-            let fields = BodyFields::json(&body, &judged, 512).unwrap();
+            let fields = BodyFields::json(&body, &judged, 512);
+            // Readers in C end a key there.
+            if key.contains('\0') {
+                assert_eq!(fields.err(), Some(Fault::JsonKeyCase), "{name}");
+                continue;
+            }
+            let fields = fields.unwrap();
             assert!(matches!(fields.field(1), Value::Number("2")), "{name}");
             assert!(fields.unexpected(7).is_some(), "{name}");
         }

@@ -195,7 +195,9 @@ async fn an_open_connection_ends_with_what_its_certificate_stands_on() {
             match another(stream, "/spiffe/open", None).await {
                 Some((200, _)) => {}
                 Some((_, body)) => {
-                    assert!(body.contains(*detail), "{body}");
+                    // It may also end between who asks and what for.
+                    let meanwhile = body.contains("outside_window");
+                    assert!(meanwhile || body.contains(*detail), "{body}");
                     break;
                 }
                 // Under way at that moment, which is on record.
