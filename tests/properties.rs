@@ -16,9 +16,9 @@
 )]
 
 #[path = "properties/generate.rs"]
-mod generate;
+pub(crate) mod generate;
 #[path = "properties/reference.rs"]
-mod reference;
+pub(crate) mod reference;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -51,7 +51,8 @@ fn load(policies: &[PolicyText]) -> PolicySet {
     PolicySet::load(&[file]).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
 }
 
-fn core(set: &PolicySet, facts: &Facts<'_>, bytes: &[u8]) -> Answer {
+/// What the core decides. `fuzz/targets/decide.rs` asks it, too.
+pub(crate) fn core(set: &PolicySet, facts: &Facts<'_>, bytes: &[u8]) -> Answer {
     let considered = set.consider(facts);
     let read = |plan: BodyPlan<'_>| match plan {
         BodyPlan::Leave => None,

@@ -73,12 +73,12 @@ pub(crate) struct Asked {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    agent: Option<&'static str>,
-    user: Option<&'static str>,
-    groups: Vec<&'static str>,
-    claims: Vec<(&'static str, &'static str)>,
-    dns: Option<Vec<&'static str>>,
-    ends: Option<&'static str>,
+    pub(crate) agent: Option<&'static str>,
+    pub(crate) user: Option<&'static str>,
+    pub(crate) groups: Vec<&'static str>,
+    pub(crate) claims: Vec<(&'static str, &'static str)>,
+    pub(crate) dns: Option<Vec<&'static str>>,
+    pub(crate) ends: Option<&'static str>,
 }
 
 impl PolicyText {

@@ -85,7 +85,7 @@ fn parts(template: &'static str) -> (Vec<Part>, bool) {
     let parts = inner.split('/').map(|segment| {
         let inside = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
         let Some(inside) = inside else {
-            return Part::Literal(segment.replace("%2F", "/"));
+            return Part::Literal(segment.replace("%2F", "/").replace("%C3%A9", "é"));
         };
         if let Some((name, regex)) = inside.split_once(':') {
             Part::Some(name, 1, Some(Pattern::new(regex).unwrap()))

@@ -125,7 +125,7 @@ pub(super) fn read(raw: &str, out: &mut String) -> Result<Path, Fault> {
         }
         let text = out.get(start..).unwrap_or_default();
         let segments = (0..path.segments()).map(|i| path.segment(i, text));
-        path.readings = readings::of(segments)?;
+        path.readings = readings::of(segments, text)?;
     }
     Ok(path)
 }

@@ -111,7 +111,10 @@ pub(super) fn check_method_override(raw: &str) -> Result<(), Fault> {
         // what any spelling of theirs begins with, once decoded
         if !matches!(
             part.as_bytes(),
-            [b'_' | b'.' | b'[' | b'x' | b'X' | b'%' | b'+' | b'?', ..]
+            [
+                b'_' | b'.' | b'[' | b']' | b'x' | b'X' | b'%' | b'+' | b'?',
+                ..
+            ]
         ) {
             continue;
         }
@@ -128,7 +131,7 @@ pub(in crate::policy) fn overrides_method(name: &str) -> bool {
     // What any spelling of theirs begins with.
     matches!(
         name.as_bytes(),
-        [b'_' | b'.' | b'[' | b'x' | b'X' | b' ', ..]
+        [b'_' | b'.' | b'[' | b']' | b'x' | b'X' | b' ' | b'?', ..]
     ) && METHOD_OVERRIDES
         .iter()
         .any(|known| *known == name || is_variant(known, name))
@@ -392,6 +395,11 @@ mod tests {
             "X-HTTP-Method-Override=PUT",
             "x_http_method=PUT",
             "x.http.method.override=PUT",
+            "?_method=PUT",
+            "%3F_method=PUT",
+            "a=1&?X-HTTP-Method-Override=PUT",
+            "]_method=PUT",
+            "%5D_method=PUT",
         ] {
             assert_eq!(
                 check_method_override(raw),

@@ -11,10 +11,21 @@ use super::path::{self, MOST_SEGMENTS};
 use super::{Piece, Reading};
 use crate::policy::fault::Fault;
 
-/// All readings but the one given, which is the canonical one: a piece to each decoded segment.
-pub(super) fn of<'s>(segments: impl Iterator<Item = &'s str>) -> Result<Vec<Reading>, Fault> {
+/// All readings but the one given, which is the canonical one: a piece to each decoded segment. The path is that
+/// of the segments, its escapes in their one form.
+pub(super) fn of<'s>(
+    segments: impl Iterator<Item = &'s str>,
+    path: &str,
+) -> Result<Vec<Reading>, Fault> {
     let pieces = segments.map(|text| piece(text, true)).collect();
     let mut found = vec![Reading { pieces }];
+    for pieces in cut_before_decoding(path)? {
+        check(&pieces)?;
+        let reading = Reading { pieces };
+        if !found.contains(&reading) {
+            found.push(reading);
+        }
+    }
     let mut next = 0;
     while let Some(reading) = found.get(next) {
         let mut reached = Vec::new();
@@ -36,6 +47,24 @@ pub(super) fn of<'s>(segments: impl Iterator<Item = &'s str>) -> Result<Vec<Read
     }
     found.remove(0);
     Ok(found)
+}
+
+/// The two ways to cut parameters out before anything is decoded, as Tomcat and Jetty do: an encoded semicolon is
+/// then a part of the name that stays. The steps, which see what is decoded, can't tell it from a plain one, so only
+/// where both are there do they miss these.
+fn cut_before_decoding(path: &str) -> Result<Vec<Vec<Piece>>, Fault> {
+    if !path.contains(';') || !path.contains("%3B") {
+        return Ok(Vec::new());
+    }
+    let decoded = |path: &str| {
+        let inner = path.strip_prefix('/').unwrap_or(path);
+        let inner = inner.strip_suffix('/').unwrap_or(inner);
+        let segments = inner.split('/');
+        segments
+            .map(|raw| Ok(piece(&path::decode(before_semicolon(raw))?, true)))
+            .collect::<Result<Vec<Piece>, Fault>>()
+    };
+    Ok(vec![decoded(path)?, decoded(before_semicolon(path))?])
 }
 
 /// A step gives other pieces, or nothing where it changes nothing.

@@ -115,6 +115,8 @@ fn reads_forms() {
         (&["/a"], "%5FMethod=DELETE", Err(Override)),
         (&["/a"], ".method[]=DELETE", Err(Override)),
         (&["/a"], "x-http-method-override=DELETE", Err(Override)),
+        (&["/a"], "%3F_method=DELETE", Err(Override)),
+        (&["/a"], "a=1&?_method=DELETE", Err(Override)),
         (&["/a"], "method=1&x_method=1&payment_method=1", Ok(&["-"])),
     ];
     for (fields, body, expected) in cases {
