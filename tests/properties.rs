@@ -172,6 +172,7 @@ fn the_core_agrees_with_a_naive_reference() {
         "invalid_token",
     ] {
         let times = tally.get(verdict).copied().unwrap_or_default();
-        assert!(times >= pairs / 1_000, "{verdict}: {times} of {pairs}");
+        // The rarest come four times in a thousand, and by chance less often; none in thousands is no chance.
+        assert!(times > pairs / 10_000, "{verdict}: {times} of {pairs}");
     }
 }
