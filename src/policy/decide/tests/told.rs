@@ -20,8 +20,8 @@ const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What becomes of a POST with this body, when it is read as it is asked for.
-fn told(path: &str, content_type: &str, body: &str) -> String {
-    let set = set(POLICIES);
+fn told(policies: &str, path: &str, content_type: &str, body: &str) -> String {
+    let set = set(policies);
     consider(&set, path, content_type, body, |considered| {
         tell(considered, body)
     })
@@ -162,7 +162,7 @@ fn a_decision_tells_what_it_judged_and_what_shadows_say() {
     ];
     let wrong: Vec<String> = cases
         .iter()
-        .map(|(path, content_type, body, want)| (told(path, content_type, body), want))
+        .map(|(path, content_type, body, want)| (told(POLICIES, path, content_type, body), want))
         .filter(|(got, want)| got != *want)
         .map(|(got, want)| format!("{got}\n not {want}"))
         .collect();
@@ -188,4 +188,40 @@ fn a_record_tells_sixteen_fields_at_most() {
         assert!(matches!(decision.verdict, Verdict::Permit(_)));
         assert_eq!(decision.judged.len(), 16);
     });
+}
+
+#[test]
+fn a_body_of_which_only_the_type_counts_is_left() {
+    let policies = "
+  - { id: a, who: any, do: POST /a, body: { content_type: [text/plain] } }
+";
+    for (content_type, want) in [
+        ("text/plain", "leave leave | permit a | [] | [] | /a"),
+        (JSON, "leave leave | unsupported_body [] | [] | [] | /a"),
+    ] {
+        assert_eq!(told(policies, "/a", content_type, "x"), want);
+    }
+}
+
+#[test]
+fn the_permit_that_came_nearest_says_what_failed() {
+    let policies = "
+  - { id: far, who: any, do: \"GET /a/{x}\", path: { x: one }, query: any }
+  - { id: near, who: any, do: \"GET /a/{x}\", path: { x: { ne: one } }, query: { p: one, r: three } }
+";
+    check(
+        policies,
+        &[
+            (
+                "ann",
+                "method: GET, path: /a/two, query: \"p=one&r=two\"",
+                "deny no_policy, fields that failed: query/r",
+            ),
+            (
+                "ann",
+                "method: GET, path: /a/two, query: \"p=two&r=two\"",
+                "deny no_policy, fields that failed: path/x",
+            ),
+        ],
+    );
 }
