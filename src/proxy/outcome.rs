@@ -119,7 +119,7 @@ impl Exchange {
         let Bounds {
             deadline, ticket, ..
         } = bounds;
-        let response = Relay::response(sent, deadline, ticket, Box::new(outcome), http2);
+        let response = Relay::response(sent, deadline, ticket, Box::new(outcome));
         let idle = self.live.snapshot.config.timeouts.idle;
         Ok(response.map(|relay| match http2 {
             true => Answer::guarded(relay, busy, idle),

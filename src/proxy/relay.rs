@@ -69,7 +69,6 @@ pub struct Relay<B: Body> {
     meter: Meter,
     /// Dropped at the end, so that the connection goes back at once.
     pending: Option<PendingGuard>,
-    http2: bool,
 }
 
 /// Counts and hashes what passes, and tells the end once.
@@ -133,17 +132,15 @@ impl Relay<Incoming> {
         deadline: Option<Deadline>,
         ticket: Option<Ticket>,
         closing: Box<dyn Closing>,
-        http2: bool,
     ) -> Response<Relay<Incoming>> {
         let (mut head, body) = sent.response.into_parts();
-        strip_response(&mut head.headers, http2);
+        strip_response(&mut head.headers);
         let bounds = Bounds {
             idle: sent.idle_timeout,
             deadline,
             ticket,
         };
-        let mut relay = Relay::new(body, Some(sent.pending), bounds, closing);
-        relay.http2 = http2;
+        let relay = Relay::new(body, Some(sent.pending), bounds, closing);
         head.version = http::Version::default();
         head.extensions = http::Extensions::new();
         Response::from_parts(head, relay)
@@ -168,7 +165,6 @@ where
             waits_since: None,
             meter: Meter::new(closing),
             pending,
-            http2: false,
         }
     }
 
@@ -277,7 +273,7 @@ where
             }
             Err(frame) => match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    strip_response(&mut trailers, this.http2);
+                    strip_response(&mut trailers);
                     // would frame the message again, after its end
                     trailers.remove(header::CONTENT_LENGTH);
                     this.finish(End::Complete);

@@ -91,7 +91,7 @@ pub fn accept(handshake: &Handshake, mut sent: Sent) -> Result<Accepted, Upstrea
     }
     let upstream = hyper::upgrade::on(&mut sent.response);
     let mut headers = std::mem::take(sent.response.headers_mut());
-    strip_response(&mut headers, false);
+    strip_response(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -39,10 +39,7 @@ async fn relay(
 ) -> (Response<Relay<Incoming>>, oneshot::Receiver<Told>) {
     let sent = upstream.send(get("/")).await.unwrap();
     let (closing, told) = closing();
-    (
-        Relay::response(sent, deadline, ticket, closing, false),
-        told,
-    )
+    (Relay::response(sent, deadline, ticket, closing), told)
 }
 
 #[tokio::test]
@@ -248,7 +245,7 @@ async fn proxy(
             let sent = upstream.send(out).await.unwrap();
             let (closing, end) = closing();
             tokio::spawn(async move { tell.send(end.await.unwrap()) });
-            Relay::response(sent, None, None, closing, http2)
+            Relay::response(sent, None, None, closing)
         }
     })
     .await;

@@ -51,7 +51,7 @@ async fn proxy(
             };
             if sent.response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let _ = tell.send(Err("relayed".into()));
-                let relay = Relay::response(sent, None, None, closing, false);
+                let relay = Relay::response(sent, None, None, closing);
                 return relay.map(http_body_util::Either::Left);
             }
             let accepted = match accept(&shake, sent) {

@@ -120,10 +120,9 @@ pub fn is_inert(name: &HeaderName) -> bool {
 }
 
 /// Removes from a response what belongs to the upstream's connection, and whatever its Connection nominates.
-/// With `http1_upgrade` (a 101 that is passed on) Upgrade stays, under a Connection that says just that.
 ///
 /// Trailer stays: it announces fields that are forwarded (RFC 9110, 6.6.2).
-pub fn strip_response(headers: &mut HeaderMap, http1_upgrade: bool) {
+pub fn strip_response(headers: &mut HeaderMap) {
     // collected first, since the nominating header is in the same map
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -131,7 +130,6 @@ pub fn strip_response(headers: &mut HeaderMap, http1_upgrade: bool) {
         .flat_map(elements)
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect();
-    let upgrade = headers.remove(header::UPGRADE).filter(|_| http1_upgrade);
     for name in nominated {
         headers.remove(name);
     }
@@ -140,14 +138,11 @@ pub fn strip_response(headers: &mut HeaderMap, http1_upgrade: bool) {
         header::PROXY_AUTHENTICATE,
         header::TE,
         header::TRANSFER_ENCODING,
+        header::UPGRADE,
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
     ] {
         headers.remove(name);
-    }
-    if let Some(protocol) = upgrade {
-        headers.insert(header::UPGRADE, protocol);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
 }
 
