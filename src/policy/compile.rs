@@ -135,6 +135,12 @@ impl PolicySet {
         self.policies.is_empty()
     }
 
+    /// The names of the headers that its permits set, which are nobody else's to send.
+    pub fn headers_set(&self) -> impl Iterator<Item = &HeaderName> {
+        let set = self.policies.iter().flat_map(|policy| &policy.set_headers);
+        set.map(|(name, _)| name)
+    }
+
     /// The policies, for people to see.
     pub fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
         self.policies.iter().map(|p| Summary {

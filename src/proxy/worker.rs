@@ -123,7 +123,7 @@ pub struct Live {
     pub tokens: Arc<TokenCache>,
     /// Room for judged bodies.
     pub room: Room,
-    /// For each route, the counters and the names of the headers that it sets.
+    /// For each route, the counters and the names of the headers that it or any permit sets.
     routes: Vec<(RouteMetrics, Vec<HeaderName>)>,
     unrouted: RouteMetrics,
 }
@@ -156,7 +156,8 @@ impl Live {
         found.map_or(&self.unrouted, |(metrics, _)| metrics)
     }
 
-    /// The names of the headers that a route sets.
+    /// The names of the headers that a route or any permit sets: an upstream that trusts one must get it from here, also
+    /// where another permit holds.
     pub fn injected(&self, route: usize) -> &[HeaderName] {
         self.routes.get(route).map_or(&[], |(_, names)| names)
     }
@@ -174,8 +175,12 @@ impl Live {
         let upstreams = upstreams.map(|wanted| {
             known(wanted).unwrap_or_else(|| Upstream::observed(wanted, shared.observer.clone()))
         });
+        let mut by_permits: Vec<HeaderName> = snapshot.policies.headers_set().cloned().collect();
+        by_permits.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        by_permits.dedup();
         let routes = snapshot.config.routes.iter().map(|route| {
-            let names = route.set_headers.iter().map(|(name, _)| name.clone());
+            let names = route.set_headers.iter().map(|(name, _)| name);
+            let names = names.chain(&by_permits).cloned();
             (shared.metrics.route(&route.name), names.collect())
         });
         // So do verified tokens a reload that leaves identity as it was. (An identifier is the same one only then.)
