@@ -127,6 +127,11 @@ fn request(
         outbound.request.method(),
         http2,
     );
+    if !http2 && !expects_body(outbound.request.method()) && !outbound.body.is_empty() {
+        // Servers exist that leave such a body on the connection and take it for the next request (CL.0). They read
+        // none after this one, and it carries nobody else's.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if outbound.websocket {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -220,13 +225,18 @@ fn trail(
     Ok(())
 }
 
+/// Whether servers expect a body with this method.
+fn expects_body(method: &str) -> bool {
+    matches!(method, "POST" | "PUT" | "PATCH")
+}
+
 /// Frames the message anew, by the body that is really sent. (A hop's framing headers were removed before.)
 fn frame(headers: &mut HeaderMap, body: &RequestBody, method: &str, http2: bool) {
     headers.remove(TRANSFER_ENCODING);
     headers.remove(CONTENT_LENGTH);
     let length = match body {
         // servers ask for a length where the method gives a body a meaning (RFC 9110, 8.6)
-        RequestBody::Empty => matches!(method, "POST" | "PUT" | "PATCH").then_some(0),
+        RequestBody::Empty => expects_body(method).then_some(0),
         RequestBody::Full(bytes) => Some(bytes.len() as u64),
         RequestBody::Stream(stream) => match stream.length() {
             None if !http2 => {

@@ -21,7 +21,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
@@ -172,6 +172,10 @@ impl Upstream {
             RequestBody::Stream(stream) => Some(Arc::clone(stream.state())),
             RequestBody::Empty | RequestBody::Full(_) => None,
         };
+        let alone = request
+            .headers()
+            .get(CONNECTION)
+            .is_some_and(|v| v == "close");
         let mut tried = Vec::new();
         let mut fresh = false;
         let mut last = UpstreamError::Unsendable("the upstream has no server");
@@ -204,6 +208,9 @@ impl Upstream {
                     let seconds = started.elapsed().as_secs_f64();
                     self.context.observer.answered(&self.context.name, seconds);
                     connection.heed(response.headers());
+                    if alone {
+                        connection.serves_no_other();
+                    }
                     unframe(response.headers_mut());
                     return Ok(Sent {
                         response,
@@ -325,6 +332,13 @@ impl Connection {
             && let Some(seconds) = keep_alive_timeout(headers)
         {
             lease.server_keeps(seconds);
+        }
+    }
+
+    /// Keeps the connection from being used again, whatever the server makes of `Connection: close`.
+    fn serves_no_other(&mut self) {
+        if let Connection::Http1(lease) = self {
+            lease.server_keeps(0);
         }
     }
 }

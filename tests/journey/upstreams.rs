@@ -241,3 +241,107 @@ async fn nobody_to_answer_is_502() {
         (&"upstream_failed".into(), &502.into())
     );
 }
+
+/// A server that leaves bodies which it doesn't expect on the connection, and takes them for requests; it does close
+/// where it is asked to, as Python's http.server does. Tells each head that it reads.
+async fn careless(seen: Arc<Mutex<Vec<String>>>) -> std::net::SocketAddr {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                loop {
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        if !matches!(stream.read_line(&mut head).await, Ok(1..)) {
+                            return;
+                        }
+                    }
+                    let closes = head.to_ascii_lowercase().contains("connection: close");
+                    seen.lock().unwrap().push(head);
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    if stream.write_all(answer).await.is_err() || closes {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_expects_is_never_another_request() {
+    let policies = r#"
+version: 1
+policies:
+  - { id: all, who: any, do: "* /free/{x...}", body: any }
+  - { id: json, who: any, do: "* /judged/{x...}", body: { /a: 1 } }
+  - { id: never, effect: forbid, do: "* /secret" }
+"#;
+    let inner = "DELETE /secret HTTP/1.1\r\nhost: a\r\n\r\n";
+    let judged = "{\"a\":1}\r\n\r\n";
+    for method in ["GET", "DELETE", "OPTIONS", "PROPFIND"] {
+        for (path, body) in [("/free/a", inner), ("/judged/a", judged)] {
+            for http2 in [false, true] {
+                let seen = Arc::new(Mutex::new(Vec::new()));
+                let address = format!("http://{}", careless(seen.clone()).await);
+                let setup = Setup {
+                    policies,
+                    addresses: &[address],
+                    ..Setup::default()
+                };
+                let gateway = setup.start().await;
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                for path in [path, "/free/next"] {
+                    let body = if path == "/free/next" { "" } else { body };
+                    let asked = if http2 {
+                        let uri = format!("http://a{path}");
+                        let mut asked = request(method.clone(), &uri, body.to_owned());
+                        asked.headers_mut().remove("host");
+                        gateway.call2(asked).await
+                    } else {
+                        gateway
+                            .call(request(method.clone(), path, body.to_owned()))
+                            .await
+                    };
+                    assert_eq!(asked.status, 200, "{method} {path} {}", asked.text());
+                }
+                let heads = seen.lock().unwrap().clone();
+                let targets: Vec<_> = heads.iter().filter_map(|h| h.split(' ').nth(1)).collect();
+                assert_eq!(targets, [path, "/free/next"], "{method} {heads:?}");
+            }
+        }
+    }
+}
+
+/// What a permit tells the upstream of the caller isn't the caller's to say where another permit holds.
+#[tokio::test]
+async fn a_header_that_any_permit_sets_is_nobody_elses() {
+    let policies = r#"
+version: 1
+policies:
+  - { id: told, who: any, do: "GET /told", then: { set_headers: { x-agent: $agent } } }
+  - { id: untold, who: anonymous, do: "GET /untold" }
+"#;
+    let setup = Setup {
+        policies,
+        route: ", forward_headers: any",
+        ..Setup::default()
+    };
+    let gateway = setup.start().await;
+    for (path, expected) in [("/told", Some("agent/7")), ("/untold", None)] {
+        let mut asked = request(Method::GET, path, "");
+        for forged in ["root", "admin"] {
+            let forged = HeaderValue::from_static(forged);
+            asked.headers_mut().append("x-agent", forged);
+        }
+        assert_eq!(gateway.call(asked).await.status, 200);
+        let seen = gateway.upstream.seen.lock().unwrap().pop().unwrap();
+        let got: Vec<_> = seen.headers.get_all("x-agent").iter().collect();
+        assert_eq!(got, expected.as_slice(), "{path}");
+    }
+}

@@ -66,6 +66,17 @@ pub enum Turn {
     Upstream(Instant),
 }
 
+impl RequestBody {
+    /// Whether there is nothing to send, as far as it is known.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Full(bytes) => bytes.is_empty(),
+            RequestBody::Stream(stream) => stream.length() == Some(0),
+        }
+    }
+}
+
 impl StreamBody {
     /// Wraps the body of a request. `limit` bounds its bytes, `idle` the client's longest silence before the response
     /// begins.

@@ -202,7 +202,7 @@ impl Drop for Lease {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        if connection.sender.is_ready() {
+        if connection.sender.is_ready() && !self.idle_limit.is_zero() {
             self.pool.keep(connection, self.idle_limit);
         } else {
             connection.driver.abort();
