@@ -9,6 +9,7 @@ use crate::policy::cases::Cases;
 use crate::policy::compile::SourceFile;
 use crate::policy::{Canonical, Json, Principal};
 
+mod found;
 mod told;
 
 fn set(policies: &str) -> PolicySet {
