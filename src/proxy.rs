@@ -25,6 +25,7 @@ pub mod outcome;
 pub mod relay;
 pub mod respond;
 pub mod routes;
+pub mod standing;
 pub mod streams;
 #[cfg(test)]
 mod testing;

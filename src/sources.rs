@@ -1,6 +1,7 @@
 //! Finds and reads policy files, and the cases beside them.
 //!
-//! A path is a file, or a folder that stands for every `*.yaml` below it but `cases.yaml` and configurations
+//! A path is a file, or a folder that stands for every `*.yaml` below it (or `*.yml`, in any letters: a forbid in a file
+//! that was passed over would be missed by nobody) but `cases.yaml` and configurations
 //! (known by their `listeners`, which no policy file has). Hidden files and folders are passed over: Kubernetes
 //! keeps the versions of a mounted ConfigMap in such. Order doesn't matter
 //! to policies; it is by name, so that problems come in the same order every time.
@@ -88,12 +89,21 @@ impl Found {
             let hidden = inner
                 .file_name()
                 .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if !hidden && (inner.is_dir() || inner.extension() == Some(OsStr::new("yaml"))) {
+            if !hidden && (inner.is_dir() || is_yaml(&inner)) {
                 self.add(&inner, depth + 1)?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether a file in a folder is meant: by any way to write YAML's ending.
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| {
+        ["yaml", "yml"]
+            .iter()
+            .any(|yaml| ending.eq_ignore_ascii_case(yaml))
+    })
 }
 
 /// Reads policy files.
@@ -185,6 +195,10 @@ mod tests {
             "a/cases.yaml",
             "b/more.yaml",
             "b/notes.txt",
+            "b/notes.yaml.bak",
+            "b/deny.YML",
+            "b/short.yml",
+            "b/loud.YAML",
             "b/gateway.yaml",
             ".hidden/policy.yaml",
             ".x.yaml",
@@ -200,7 +214,14 @@ mod tests {
             set.iter().map(short).collect()
         };
         let found = Found::under(&[root.to_owned()]).unwrap();
-        assert_eq!(names(&found.policies), ["a/policy.yaml", "b/more.yaml"]);
+        let policies = [
+            "a/policy.yaml",
+            "b/deny.YML",
+            "b/loud.YAML",
+            "b/more.yaml",
+            "b/short.yml",
+        ];
+        assert_eq!(names(&found.policies), policies);
         assert_eq!(names(&found.cases), ["a/cases.yaml"]);
         assert_eq!(names(&found.passed_over), ["b/gateway.yaml"]);
         let problems = load(&[gateway]).unwrap_err();

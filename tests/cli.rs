@@ -338,6 +338,36 @@ fn check_tells_warnings_and_passes() {
 }
 
 #[test]
+fn no_way_to_write_yamls_ending_is_passed_over() {
+    for name in ["deny.yml", "deny.YML", "deny.YAML", "below/deny.Yml"] {
+        let folder = Folder::new();
+        let path = format!("good/{name}");
+        folder.write(
+            &path,
+            "version: 1\npolicies: [{ id: deny, effect: forbid, do: \"* /{all...}\" }]\n",
+        );
+        let ended = folder.run("check good");
+        assert!(
+            ended.out.contains("ok 2 policies, set "),
+            "{name}: {}",
+            ended.out
+        );
+        assert_eq!(
+            folder.run("test good").code,
+            1,
+            "{name}: the forbid is in force"
+        );
+        folder.write(
+            &path,
+            "version: 1\npolicies: [{ id: deny, efect: forbid }]\n",
+        );
+        let ended = folder.run("check good");
+        let told = format!("{}{}", ended.out, ended.err);
+        assert!(ended.code == 1 && told.contains(&path), "{name}: {told}");
+    }
+}
+
+#[test]
 fn json_is_for_scripts() {
     let folder = Folder::new();
     let json = |arguments: &str, code| -> Value {

@@ -102,7 +102,7 @@ pub static CONFIG: Section = Section { name: "config", about: "The configuration
     must("routes", Kind::List(&Kind::Section(&ROUTE)), "Which requests go where: the longest path prefix of the most exact host wins."),
     must("upstreams", Kind::Map(&Kind::Section(&UPSTREAM)), "What routes lead to, by name."),
     or("{}", "identity", Kind::Section(&IDENTITY), "Who may be who."),
-    must("policies", Kind::OneOrMany(&Kind::File), "Policy files and folders; of a folder, each *.yaml below but cases.yaml and configurations."),
+    must("policies", Kind::OneOrMany(&Kind::File), "Policy files and folders; of a folder, each *.yaml and *.yml below but cases.yaml and configurations."),
     or("{}", "audit", Kind::Section(&AUDIT), "The record of decisions."),
     or("{}", "admin", Kind::Either(&Kind::Word(&["off"]), &Kind::Section(&ADMIN)), "The listener for health, metrics and explanations, or `off`."),
     or("{}", "limits", Kind::Section(&LIMITS), "Bounds on what an outsider controls."),

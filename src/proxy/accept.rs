@@ -108,9 +108,9 @@ impl Connection {
             .unwrap_or(i64::MAX)
     }
 
-    /// The same under the snapshot in force.
-    pub fn vouched_now(&self) -> bool {
-        self.vouched(&self.slot.shared.snapshot())
+    /// The snapshot in force, which may be newer than the one that a request of this connection began under.
+    pub fn newest(&self) -> Arc<Snapshot> {
+        self.slot.shared.snapshot()
     }
 }
 

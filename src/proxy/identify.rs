@@ -33,14 +33,14 @@ pub use mtls::{CertificateError, PeerCertificate};
 pub use refusal::{IdentityError, Refusal};
 
 use crate::config::{CertificateAndToken, Identity, Keys, Provider};
+use crate::policy::Principal;
 use crate::policy::matcher::glob::Glob;
-use crate::policy::{Json, Principal};
 use cache::Entry;
 use claims::Verified;
 use fetch::Endpoint;
 use jwks::KeySet;
 use jwt::Token;
-use store::{Cause, Held, KeyStore, Remote};
+use store::{Cause, KeyStore, Remote};
 
 /// Turns credentials into a [`Principal`].
 pub struct Identifier {
@@ -201,6 +201,30 @@ impl Identifier {
         }))
     }
 
+    /// Who is calling, by the keys that are held at this moment: for streams that are open already, whose key was
+    /// among them when they began. Fetches nothing, and neither looks among the tokens verified before nor adds to them.
+    ///
+    /// # Errors
+    /// As [`identify`](Identifier::identify); keys that aren't there are an error as well.
+    pub fn identify_held(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&PeerCertificate>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Principal>>, IdentityError> {
+        if let Some(certificate) = certificate {
+            certificate.at(now)?;
+        }
+        let Some(token) = bearer(headers)? else {
+            return Ok(certificate.map(PeerCertificate::alone));
+        };
+        let token = Token::read(token)?;
+        let (index, provider) = self.provider_of(&token)?;
+        let generation = provider.check_signature(&token, now)?;
+        let entry = self.entry(token, index, generation, certificate, now)?;
+        Ok(Some(entry.principal))
+    }
+
     /// The principal of a token that was verified before, if its provider's keys are still those.
     fn known(
         &self,
@@ -232,13 +256,21 @@ impl Identifier {
         now: Timestamp,
     ) -> Result<Entry, IdentityError> {
         let token = Token::read(text)?;
-        let (index, provider) = self.provider_of(&token.claims)?;
-        let kinds = &provider.config.types;
-        let kind = token.header.kind.as_deref();
-        if !kinds.is_empty() && !kinds.iter().any(|own| Some(&**own) == kind) {
-            return Err(Refusal::Type.into());
-        }
+        let (index, provider) = self.provider_of(&token)?;
         let generation = provider.verify_signature(&token, now).await?;
+        self.entry(token, index, generation, certificate, now)
+    }
+
+    /// What is known of a token whose signature was verified.
+    fn entry(
+        &self,
+        token: Token<'_>,
+        index: usize,
+        generation: u64,
+        certificate: Option<&PeerCertificate>,
+        now: Timestamp,
+    ) -> Result<Entry, IdentityError> {
+        let provider = self.providers.get(index).ok_or(Refusal::Issuer)?;
         let verified = Verified::read(token.claims, &provider.config, &provider.agents, now)?;
         self.bound(verified.binding, certificate)?;
         let mut principal = verified.principal;
@@ -254,14 +286,22 @@ impl Identifier {
         })
     }
 
-    fn provider_of(&self, claims: &Json) -> Result<(usize, &Issuer), Refusal> {
-        let issuer = claims.member("iss").ok_or(Refusal::ClaimMissing)?;
+    /// The provider whose token this says it is, if it is of a type that it issues.
+    fn provider_of(&self, token: &Token<'_>) -> Result<(usize, &Issuer), Refusal> {
+        let issuer = token.claims.member("iss").ok_or(Refusal::ClaimMissing)?;
         let issuer = issuer.as_text().ok_or(Refusal::ClaimType)?;
-        self.providers
+        let (index, provider) = self
+            .providers
             .iter()
             .enumerate()
             .find(|(_, provider)| *provider.config.issuer == *issuer)
-            .ok_or(Refusal::Issuer)
+            .ok_or(Refusal::Issuer)?;
+        let kinds = &provider.config.types;
+        let kind = token.header.kind.as_deref();
+        if !kinds.is_empty() && !kinds.iter().any(|own| Some(&**own) == kind) {
+            return Err(Refusal::Type);
+        }
+        Ok((index, provider))
     }
 
     /// RFC 8705, section 3: a bound token counts only with its certificate. A certificate counts only with a token
@@ -305,26 +345,31 @@ impl Issuer {
         token: &Token<'_>,
         now: Timestamp,
     ) -> Result<u64, IdentityError> {
+        let unknown = |checked: &Result<u64, IdentityError>| {
+            matches!(checked, Err(IdentityError::Client(Refusal::UnknownKey)))
+        };
+        let checked = self.check_signature(token, now);
+        if !unknown(&checked) || !self.keys.is_remote() {
+            return checked;
+        }
+        let fetched = self.keys.refetch(Cause::UnknownKey).await;
+        let checked = self.check_signature(token, now);
+        if unknown(&checked) && !fetched {
+            // The key may be one that the issuer has by now: say that it's us who don't know.
+            return Err(self.keys_away());
+        }
+        checked
+    }
+
+    /// The same with the keys that are held.
+    fn check_signature(&self, token: &Token<'_>, now: Timestamp) -> Result<u64, IdentityError> {
         let algorithm = jwt::algorithm(&token.header.algorithm)
             .filter(|algorithm| self.config.algorithms.contains(algorithm))
             .ok_or(Refusal::Algorithm)?;
-        let held = || self.keys.held(now).ok_or_else(|| self.keys_away());
-        let check = |held: Arc<Held>| {
-            let key = held.keys.find(token.header.key_id.as_deref(), algorithm)?;
-            token.verify(key, algorithm)?;
-            Ok(held.generation)
-        };
-        match check(held()?) {
-            Err(Refusal::UnknownKey) if self.keys.is_remote() => {
-                let fetched = self.keys.refetch(Cause::UnknownKey).await;
-                match check(held()?) {
-                    // The key may be one that the issuer has by now: say that it's us who don't know.
-                    Err(Refusal::UnknownKey) if !fetched => Err(self.keys_away()),
-                    checked => Ok(checked?),
-                }
-            }
-            checked => Ok(checked?),
-        }
+        let held = self.keys.held(now).ok_or_else(|| self.keys_away())?;
+        let key = held.keys.find(token.header.key_id.as_deref(), algorithm)?;
+        token.verify(key, algorithm)?;
+        Ok(held.generation)
     }
 
     fn keys_away(&self) -> IdentityError {

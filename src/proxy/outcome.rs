@@ -17,14 +17,15 @@ use super::forward::{Outbound, forward};
 use super::judged::{Content, Judged};
 use super::relay::{Bounds, Closing, Deadline, Relay};
 use super::respond::Refusal;
-use super::streams::Ticket;
+use super::standing::Standing;
+use super::streams::{Holds, Ticket};
 use super::tunnel::{self, Handshake};
 use super::upstream::{BodyFault, BodyState, RequestBody, Sent, UpstreamError};
 use super::wire::Busy;
 use super::worker::{Phase, Worker};
 use crate::audit::{End, OpenOutcome};
 use crate::metrics::RouteMetrics;
-use crate::policy::{Fault, Permit, PolicySet, Reason};
+use crate::policy::{Fault, Permit, Reason};
 
 /// The open account of a forwarded request.
 #[derive(Debug)]
@@ -140,26 +141,19 @@ impl Exchange {
         }
     }
 
-    /// Enters the request among those that are judged again when policies change. `None` where they changed
-    /// since its decision and no longer permit it.
+    /// Enters the request among those that are judged again when policies or identity change. `None` where they
+    /// changed since its decision and no longer permit it.
     fn ticket(&self, judged: &Arc<Judged>, content: Content) -> Option<Ticket> {
-        let depth = self.live.snapshot.config.limits.json_depth;
-        let held = judged.clone();
-        let kept = content.clone();
-        let connection = self.connection.clone();
-        let holds = Box::new(move |policies: &PolicySet, now| {
-            connection.vouched_now() && held.holds(policies, &kept, depth, now)
-        });
-        let ticket = self.worker.streams.register(holds);
+        let began = &self.live.snapshot;
+        let standing = Standing::new(self.connection.clone(), judged.clone(), content, began);
+        let holds: Holds = Arc::new(move |policies, now| standing.holds(policies, now));
+        let ticket = self.worker.streams.register(holds.clone());
         // Whoever changes policies asks the registered ones after the change: so this look comes after registering.
-        if self.worker.shared.generation() == self.live.snapshot.generation {
+        if self.worker.shared.generation() == began.generation {
             return Some(ticket);
         }
         let newest = self.worker.shared.snapshot();
-        let now = Timestamp::now();
-        let holds = self.connection.vouched(&newest)
-            && judged.holds(&newest.policies, &content, depth, now);
-        holds.then_some(ticket)
+        holds(&newest.policies, Timestamp::now()).then_some(ticket)
     }
 }
 

@@ -7,6 +7,9 @@
 //! Register before the decision is made, or take care that it was made under the set in force after the
 //! registration: what registers between a change and its [`Streams::rejudge`] is asked, what registers after it
 //! under the old set isn't.
+//!
+//! They are asked outside of the lock: to verify a thousand tokens again takes long enough to delay a worker, whose
+//! every request comes by here.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -18,8 +21,8 @@ use jiff::Timestamp;
 use crate::audit::End;
 use crate::policy::PolicySet;
 
-/// Whether a stream would still be permitted by this set at this moment. Must not call [`Streams`].
-pub type Holds = Box<dyn Fn(&PolicySet, Timestamp) -> bool + Send>;
+/// Whether a stream would still be permitted by this set at this moment.
+pub type Holds = Arc<dyn Fn(&PolicySet, Timestamp) -> bool + Send + Sync>;
 
 /// The registry; clones share it.
 #[derive(Clone, Default)]
@@ -63,12 +66,33 @@ impl Streams {
 
     /// Asks every stream whether it still holds, cuts those that don't, and tells how many those are.
     pub fn rejudge(&self, set: &PolicySet, now: Timestamp) -> usize {
-        self.cut(End::Cut, |entry| !(entry.holds)(set, now))
+        let open = |(index, entry): (usize, &Option<Entry>)| {
+            let entry = entry.as_ref().filter(|entry| entry.cut.is_none())?;
+            Some((index, entry.holds.clone()))
+        };
+        // Taken in a statement of its own: the lock ends with it.
+        let mut gone: Vec<_> = self
+            .lock()
+            .entries
+            .iter()
+            .enumerate()
+            .filter_map(open)
+            .collect();
+        gone.retain(|(_, holds)| !holds(set, now));
+        // In order, as they were listed. A place may have been left to another stream since.
+        let mut gone = gone.iter().peekable();
+        self.cut(End::Cut, |place, entry| {
+            while gone.next_if(|(index, _)| *index < place).is_some() {}
+            let same = |(index, holds): &&(usize, Holds)| {
+                *index == place && std::ptr::addr_eq(Arc::as_ptr(holds), Arc::as_ptr(&entry.holds))
+            };
+            gone.next_if(same).is_some()
+        })
     }
 
     /// Cuts all: the proxy stops.
     pub fn cut_all(&self) -> usize {
-        self.cut(End::Aborted, |_| true)
+        self.cut(End::Aborted, |_, _| true)
     }
 
     /// How many streams are open.
@@ -82,12 +106,15 @@ impl Streams {
         self.len() == 0
     }
 
-    fn cut(&self, end: End, which: impl Fn(&Entry) -> bool) -> usize {
+    fn cut(&self, end: End, mut which: impl FnMut(usize, &Entry) -> bool) -> usize {
         let mut wakers = Vec::new();
         let mut cut = 0;
         let mut slab = self.lock();
-        for entry in slab.entries.iter_mut().flatten() {
-            if entry.cut.is_none() && which(entry) {
+        for (place, entry) in slab.entries.iter_mut().enumerate() {
+            if let Some(entry) = entry
+                && entry.cut.is_none()
+                && which(place, entry)
+            {
                 entry.cut = Some(end);
                 cut += 1;
                 wakers.extend(entry.waker.take());
@@ -135,7 +162,7 @@ impl Drop for Ticket {
         let mut slab = self.streams.lock();
         let entry = slab.entries.get_mut(self.index).and_then(Option::take);
         slab.free.push(self.index);
-        // what the closure holds may be big, or take the lock itself
+        // what the closure holds may be big
         drop(slab);
         drop(entry);
     }
@@ -176,8 +203,8 @@ mod tests {
     fn rejudging_cuts_what_no_longer_holds_and_nothing_else() {
         let streams = Streams::new();
         let set = PolicySet::load(&[]).unwrap();
-        let mut stays = streams.register(Box::new(|_, _| true));
-        let mut goes = streams.register(Box::new(|_, _| false));
+        let mut stays = streams.register(Arc::new(|_, _| true));
+        let mut goes = streams.register(Arc::new(|_, _| false));
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(goes.poll_cut(cx).is_pending());
         assert_eq!(streams.rejudge(&set, Timestamp::UNIX_EPOCH), 1);
@@ -196,23 +223,50 @@ mod tests {
     #[test]
     fn a_dropped_ticket_leaves_its_place_to_the_next() {
         let streams = Streams::new();
-        let first = streams.register(Box::new(|_, _| true));
-        let second = streams.register(Box::new(|_, _| false));
+        let first = streams.register(Arc::new(|_, _| true));
+        let second = streams.register(Arc::new(|_, _| false));
         assert_eq!(streams.len(), 2);
         let place = first.index;
         drop(first);
         assert_eq!(streams.len(), 1);
-        let third = streams.register(Box::new(|_, _| true));
+        let third = streams.register(Arc::new(|_, _| true));
         assert_eq!((third.index, streams.len()), (place, 2));
         drop((second, third));
         assert!(streams.is_empty());
         assert_eq!(streams.cut_all(), 0);
     }
 
+    #[test]
+    fn a_place_that_changes_hands_while_streams_are_asked_isnt_cut_for_the_one_before() {
+        let streams = Streams::new();
+        let set = PolicySet::load(&[]).unwrap();
+        let kept = Arc::new(Mutex::new(None));
+        let first = streams.register({
+            let (streams, kept) = (streams.clone(), kept.clone());
+            Arc::new(move |_: &PolicySet, _| {
+                // The stream ends, and the next takes its place.
+                let mut kept = kept.lock().unwrap();
+                let ended: Option<Ticket> = kept.take();
+                drop(ended);
+                *kept = Some(streams.register(Arc::new(|_, _| true)));
+                false
+            })
+        });
+        let place = first.index;
+        *kept.lock().unwrap() = Some(first);
+        let mut other = streams.register(Arc::new(|_, _| false));
+        assert_eq!(streams.rejudge(&set, Timestamp::UNIX_EPOCH), 1, "the other");
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert_eq!(other.poll_cut(cx), Poll::Ready(End::Cut));
+        let mut second = kept.lock().unwrap().take().unwrap();
+        assert_eq!(second.index, place);
+        assert!(second.poll_cut(cx).is_pending());
+    }
+
     #[tokio::test]
     async fn a_cut_wakes_who_waits() {
         let streams = Streams::new();
-        let mut ticket = streams.register(Box::new(|_, _| true));
+        let mut ticket = streams.register(Arc::new(|_, _| true));
         let waits = tokio::spawn(async move { ticket.cut().await });
         tokio::task::yield_now().await;
         assert_eq!(streams.cut_all(), 1);

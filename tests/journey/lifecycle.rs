@@ -2,7 +2,12 @@
 
 use http::Method;
 
-use crate::harness::{Gateway, PATIENCE, POLICIES, of_kind, request};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::harness::{Gateway, PATIENCE, POLICIES, Setup, of_kind, request};
+use crate::streams::{Scripted, soon};
 
 #[tokio::test]
 async fn a_reload_changes_all_or_nothing() {
@@ -73,6 +78,93 @@ async fn a_request_under_way_that_no_longer_holds_is_cut() {
         (&outcome["end"], &outcome["status"]),
         (&"cut".into(), &403.into())
     );
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_with_the_identity_that_it_began_under() {
+    let policies = "version: 1\npolicies: [{ id: events, who: any, do: GET /events }]\n";
+    let second = "providers:\n    second: { issuer: second, audience: portcullis, algorithms: [HS256], keys: { secret: { file: shared.secret } }, agents: [\"second/**\"] }\n";
+    let longer = format!("{policies}# as before\n");
+    let wider = policies
+        .replace("GET /events", "\"GET,POST /events\"")
+        .replace("}]", "}, { id: more, who: any, do: GET /more }]");
+    let config = "portcullis.yaml";
+    for (what, file, from, to, goes_on) in [
+        ("nothing", config, "", "", true),
+        ("a comment", "policy.yaml", policies, &*longer, true),
+        (
+            "policies that still hold",
+            "policy.yaml",
+            policies,
+            &*wider,
+            true,
+        ),
+        (
+            "another provider's identity",
+            config,
+            "providers:\n",
+            second,
+            true,
+        ),
+        ("the agents", config, "agent/**", "other/**", false),
+        ("the issuer", config, "issuer: test", "issuer: other", false),
+        (
+            "the audience",
+            config,
+            "audience: portcullis",
+            "audience: other",
+            false,
+        ),
+        (
+            "another claim's value",
+            config,
+            "issuer: test,",
+            "issuer: test, claims: { user: [/jti] }, ",
+            false,
+        ),
+        (
+            "the provider's name",
+            config,
+            "    test: {",
+            "    best: {",
+            false,
+        ),
+        ("the key", "shared.secret", "a-secret", "b-secret", false),
+    ] {
+        let upstream = Scripted::start().await;
+        let setup = Setup {
+            policies,
+            addresses: std::slice::from_ref(&upstream.address),
+            ..Setup::default()
+        };
+        let mut gateway = setup.start().await;
+        let io = TokioIo::new(TcpStream::connect(gateway.address).await.unwrap());
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let asked = request(Method::GET, "/events", "");
+        let mut response = soon(sender.send_request(asked)).await.unwrap();
+        upstream.send("data: one\n\n");
+        soon(response.frame()).await.unwrap().unwrap();
+
+        let path = gateway.file(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{what}: {text}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        // The second finds what the first left.
+        for _ in 0..2 {
+            let reloaded = gateway.running().reload().await;
+            reloaded.unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
+        if goes_on {
+            upstream.send("data: two\n\n");
+        }
+        let next = soon(response.frame()).await.unwrap();
+        assert_eq!(next.is_ok(), goes_on, "{what}");
+        drop((response, sender, upstream));
+        let records = gateway.stop().await;
+        let cut = of_kind(&records, "outcome")[0]["end"] == "cut";
+        assert_eq!(cut, !goes_on, "{what}");
+    }
 }
 
 #[tokio::test]

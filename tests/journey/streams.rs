@@ -18,8 +18,8 @@ use crate::harness::{Gateway, PATIENCE, POLICIES, Setup, of_kind, request, token
 type Piece = Result<Frame<Bytes>, Infallible>;
 
 /// A server that tells what it gets, and sends what it is told to.
-struct Scripted {
-    address: String,
+pub struct Scripted {
+    pub address: String,
     /// Pieces of the request's body, as they come; `None` at its end.
     got: mpsc::UnboundedReceiver<Option<Bytes>>,
     /// Pieces of the response's body.
@@ -27,7 +27,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    async fn start() -> Scripted {
+    pub async fn start() -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (tell, got) = mpsc::unbounded_channel();
@@ -62,14 +62,14 @@ impl Scripted {
         Scripted { address, got, send }
     }
 
-    fn send(&self, text: &'static str) {
+    pub fn send(&self, text: &'static str) {
         self.send
             .send(Ok(Frame::data(Bytes::from_static(text.as_bytes()))))
             .unwrap();
     }
 }
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -19,6 +19,7 @@ use crate::harness::{
     Answer, Gateway, POLICIES, Setup, bare, exchange, of_kind, request, token_with, until,
 };
 use crate::pki::{Authority, Issued};
+use crate::streams::{Scripted, soon};
 
 const HOST: &str = "api.example.com";
 
@@ -35,6 +36,10 @@ const OPTIONAL: &str = ", tls: { certificate: server.pem, key: server.key, clien
 
 impl Door {
     async fn open(listener: &str, policies: &str) -> Door {
+        Door::before(listener, policies, &[]).await
+    }
+
+    async fn before(listener: &str, policies: &str, addresses: &[String]) -> Door {
         let (server, clients) = (Authority::new(), Authority::new());
         let own = server.issue(&["dns:api.example.com", "dns:other.example.com"], 1, 2090);
         let files = [
@@ -46,6 +51,7 @@ impl Door {
         let setup = Setup {
             listener,
             policies,
+            addresses,
             files: &files,
             ..Setup::default()
         };
@@ -372,4 +378,42 @@ async fn a_request_under_way_ends_with_its_certificate() {
         .collect();
     ends.sort_by_key(ToString::to_string);
     assert_eq!(ends, ["complete", "cut"]);
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_with_its_certificate() {
+    let policies = "version: 1\npolicies: [{ id: events, who: { cert/spiffe_id: { present: true } }, do: GET /events }]\n";
+    for (what, listed, other_ca, goes_on) in [
+        ("nothing new", 666, false, true),
+        ("another is revoked", 8, false, true),
+        ("it is revoked", 7, false, false),
+        ("its authority is gone", 666, true, false),
+    ] {
+        let upstream = Scripted::start().await;
+        let addresses = std::slice::from_ref(&upstream.address);
+        let mut door = Door::before(REQUIRED, policies, addresses).await;
+        let own = door.clients.issue(&["uri:spiffe://corp/agent/7"], 7, 2090);
+        let config = door.server.client(Some(&own), &["http/1.1"]);
+        let io = TokioIo::new(door.connect(config, HOST).await);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let asked = bare(Method::GET, "/events", "");
+        let mut response = soon(sender.send_request(asked)).await.unwrap();
+        upstream.send("data: one\n\n");
+        soon(response.frame()).await.unwrap().unwrap();
+        let others = Authority::new();
+        let authority = if other_ca { &others } else { &door.clients };
+        std::fs::write(door.gateway.file("clients.pem"), authority.pem()).unwrap();
+        std::fs::write(door.gateway.file("clients.crl"), authority.crl(&[listed])).unwrap();
+        door.gateway.running().reload().await.unwrap();
+        if goes_on {
+            upstream.send("data: two\n\n");
+        }
+        let next = soon(response.frame()).await.unwrap();
+        assert_eq!(next.is_ok(), goes_on, "{what}");
+        drop((response, sender, upstream));
+        let records = door.gateway.stop().await;
+        let cut = of_kind(&records, "outcome")[0]["end"] == "cut";
+        assert_eq!(cut, !goes_on, "{what}");
+    }
 }

@@ -186,6 +186,20 @@ async fn a_reload_that_withdraws_the_policy_cuts_the_tunnel() {
 }
 
 #[tokio::test]
+async fn a_reload_that_takes_the_agent_from_its_provider_cuts_the_tunnel() {
+    let mut gateway = start(POLICIES).await;
+    let (mut stream, _) = knock(&gateway, "/chat", "").await;
+    echoes(&mut stream, "hello").await;
+    let path = gateway.file("portcullis.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("agent/**", "other/**")).unwrap();
+    gateway.running().reload().await.unwrap();
+    ends(&mut stream).await;
+    let records = gateway.stop().await;
+    assert_eq!(of_kind(&records, "outcome")[0]["end"], "cut");
+}
+
+#[tokio::test]
 async fn a_tunnel_ends_with_its_window() {
     // Long enough to be opened on a busy machine, and the only wait of this file.
     let until = Timestamp::now() + SignedDuration::from_secs(2);

@@ -218,7 +218,7 @@ async fn a_stream_that_no_longer_holds_is_cut() {
     let config = config(&[&format!("http://{address}")]);
     let upstream = Upstream::observed(&config, std::sync::Arc::clone(&witness) as _);
     let (streams, set) = (Streams::new(), PolicySet::load(&[]).unwrap());
-    let ticket = streams.register(Box::new(|_, _| false));
+    let ticket = streams.register(std::sync::Arc::new(|_, _| false));
     let (mut response, told) = relay(&upstream, None, Some(ticket)).await;
     let first = std::future::poll_fn(|cx| Pin::new(response.body_mut()).poll_frame(cx)).await;
     assert_eq!(first.unwrap().unwrap().into_data().unwrap(), "hello");

@@ -46,7 +46,7 @@ async fn proxy(
             let (closing, end) = closing();
             let bounds = Bounds {
                 deadline: Deadline::first(None, patience),
-                ticket: Some(streams.register(Box::new(|_, _| true))),
+                ticket: Some(streams.register(Arc::new(|_, _| true))),
                 idle: None,
             };
             if sent.response.status() != StatusCode::SWITCHING_PROTOCOLS {

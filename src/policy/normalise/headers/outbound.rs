@@ -194,7 +194,8 @@ fn never_passes(name: &str) -> bool {
         || name.starts_with("x-portcullis-")
 }
 
-/// What `any` doesn't mean: headers in which other proxies vouch for an address, an identity or a path, and
+/// What `any` doesn't mean: headers in which other proxies vouch for an address, an identity or a path, those that read
+/// like a CGI program's own variables, those by which a server or framework is told to skip a check or where to look, and
 /// names that some upstream would take for another one, because all their signs become `_` there.
 fn only_by_name(name: &str) -> bool {
     matches!(
@@ -206,14 +207,32 @@ fn only_by_name(name: &str) -> bool {
             | "fastly-client-ip"
             | "fly-client-ip"
             | "front-end-https"
+            | "path-info"
+            | "path-translated"
+            | "remote-addr"
+            | "remote-host"
+            | "remote-ident"
+            | "remote-port"
             | "remote-user"
+            | "request-uri"
+            | "script-name"
+            | "server-name"
+            | "server-port"
+            | "ssl-cert"
             | "true-client-ip"
+            | "wl-proxy-client-ip"
             | "x-azure-clientip"
+            | "x-azure-socketip"
             | "x-client-cert"
+            | "x-client-dn"
             | "x-client-ip"
+            | "x-client-verified"
+            | "x-client-verify"
             | "x-cluster-client-ip"
+            | "x-forward-for"
             | "x-host"
             | "x-http-host-override"
+            | "x-http-path-override"
             | "x-proxyuser-ip"
             | "x-scheme"
             | "x-url-scheme"
@@ -243,12 +262,17 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 
 /// How the names begin in which gateways say whom they have verified, and what was asked for. Sign-on proxies and the
 /// gateways of clouds each have their own.
-const BELIEVED: [&str; 20] = [
+const BELIEVED: [&str; 29] = [
     "cf-access-",
+    "http-client-",
+    "http-x-",
+    "proxy-client-",
     "ssl-client-",
     "tailscale-user-",
+    "x-accel-",
     "x-amzn-oidc-",
     "x-appengine-",
+    "x-arr-",
     "x-auth-request-",
     "x-authenticated-",
     "x-authentik-",
@@ -256,11 +280,15 @@ const BELIEVED: [&str; 20] = [
     "x-envoy-",
     "x-goog-authenticated-user-",
     "x-goog-iap-",
+    "x-middleware-",
     "x-ms-client-principal",
     "x-original-",
+    "x-override-",
     "x-pomerium-",
     "x-remote-",
     "x-rewrite-",
+    "x-sendfile-",
+    "x-ssl-cert",
     "x-ssl-client-",
     "x-vouch-",
     "x-webauth-",

@@ -26,7 +26,10 @@ async fn a_good_token_becomes_a_principal() {
     // `exp` and the leeway, for as long as the token is accepted.
     assert_eq!(principal.expires_at.unwrap().as_second(), NOW + 330);
     assert_eq!(
-        principal.claims.member("sid").and_then(Json::as_text),
+        principal
+            .claims
+            .member("sid")
+            .and_then(crate::policy::Json::as_text),
         Some("s1")
     );
 }

@@ -126,6 +126,61 @@ fn outbound_passes_what_is_inert_named_or_let_through() {
 }
 
 #[test]
+fn any_is_no_header_that_a_server_believes() {
+    let any = Outgoing {
+        forward: Forward::Any,
+        ..NOTHING
+    };
+    for name in [
+        "client-ip",
+        "http-client-ip",
+        "http-x-forwarded-for",
+        "path-info",
+        "proxy-client-ip",
+        "remote-addr",
+        "remote-user",
+        "script-name",
+        "ssl-cert",
+        "ssl-client-s-dn",
+        "ssl-client-verify",
+        "wl-proxy-client-ip",
+        "x-accel-buffering",
+        "x-accel-redirect",
+        "x-arr-clientcert",
+        "x-arr-ssl",
+        "x-client-verify",
+        "x-http-path-override",
+        "x-middleware-prefetch",
+        "x-middleware-subrequest",
+        "x-override-url",
+        "x-sendfile-type",
+        "x-ssl-cert",
+        "x-ssl-client-s-dn",
+    ] {
+        let incoming = map(&[(name, "x")]);
+        assert!(names(&incoming, H1, &any).is_empty(), "{name}");
+        // Who names it means it.
+        let named = [HeaderName::from_static(name)];
+        for rules in [
+            Outgoing {
+                named: &named,
+                ..NOTHING
+            },
+            Outgoing {
+                forward: Forward::Named(&named),
+                ..NOTHING
+            },
+        ] {
+            assert_eq!(names(&incoming, H1, &rules), [name]);
+        }
+    }
+    // Names that only look like those.
+    for name in ["remote-addresses", "scripts", "x-acceleration", "x-clients"] {
+        assert_eq!(names(&map(&[(name, "x")]), H1, &any), [name]);
+    }
+}
+
+#[test]
 fn outbound_passes_the_credential_only_where_told() {
     let incoming = map(&[("authorization", "Bearer secret")]);
     let told = Outgoing {
