@@ -1,6 +1,6 @@
 //! `when`: the time in which a policy speaks.
 
-use jiff::civil::{Time, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
@@ -8,7 +8,7 @@ use super::facts::FactRef;
 use super::value::{Truth, Value};
 
 /// A time window: every part that is present must hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Window {
     /// The beginning, inclusive.
     pub from: Option<Moment>,
@@ -46,12 +46,7 @@ impl Window {
         now: Timestamp,
         fact: impl Fn(&FactRef) -> Value<'v>,
     ) -> (Truth, Option<Timestamp>) {
-        let resolve = |moment: &Option<Moment>| match moment {
-            None => Ok(None),
-            Some(Moment::At(at)) => Ok(Some(*at)),
-            Some(Moment::Fact(name)) => timestamp(fact(name)).map(Some).ok_or(()),
-        };
-        let (from, until) = (resolve(&self.from), resolve(&self.until));
+        let (from, until) = (resolve(&self.from, &fact), resolve(&self.until, &fact));
         let mut truth = Truth::True;
         truth = truth.and(from.map_or(Truth::Indeterminate, |from| {
             from.is_none_or(|from| now >= from).into()
@@ -69,19 +64,67 @@ impl Window {
             });
         }
         if !self.weekly.is_empty() {
-            // Of overlapping hours, the last to end keeps the window open.
-            let open = self
-                .weekly
-                .iter()
-                .filter_map(|weekly| weekly.open_until(now))
-                .max();
-            truth = truth.and(open.is_some().into());
-            end = match (end, open) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
+            let hours = self.hours(now);
+            truth = truth.and((hours != Hours::Closed).into());
+            end = match (end, hours) {
+                (Some(a), Hours::Until(b)) => Some(a.min(b)),
+                (None, Hours::Until(b)) => Some(b),
+                (end, Hours::Closed | Hours::Always) => end,
             };
         }
         (truth, end)
+    }
+
+    /// The first moment, not before `at`, at which the window may be open; `None` where it never opens again. A
+    /// moment that can't be told bounds nothing, so what is told is never too late.
+    pub fn opens<'v>(
+        &self,
+        at: Timestamp,
+        fact: impl Fn(&FactRef) -> Value<'v>,
+    ) -> Option<Timestamp> {
+        let known = |moment| resolve(moment, &fact).ok().flatten();
+        let (from, until) = (known(&self.from), known(&self.until));
+        let mut opens = from.map_or(at, |from| at.max(from));
+        if let (Some(max), Some(until)) = (self.max, until) {
+            match (&self.from, from) {
+                (Some(_), Some(from)) if until.duration_since(from) > max => return None,
+                // Without a beginning, the time that is left shrinks until it fits.
+                (None, _) => opens = until.checked_sub(max).map_or(opens, |fits| opens.max(fits)),
+                (Some(_), _) => {}
+            }
+        }
+        if !self.weekly.is_empty() {
+            let next = self.weekly.iter().filter_map(|weekly| weekly.opens(opens));
+            // Hours always come again; where the calendar ends before they do, nothing is promised.
+            opens = next.min().unwrap_or(opens);
+        }
+        until.is_none_or(|until| opens < until).then_some(opens)
+    }
+
+    /// The hours that are open at `now`: what follows without a gap is one with them.
+    fn hours(&self, now: Timestamp) -> Hours {
+        let later = |at| {
+            self.weekly
+                .iter()
+                .filter_map(|weekly| weekly.open_until(at))
+                .max()
+        };
+        let Some(mut end) = later(now) else {
+            return Hours::Closed;
+        };
+        while end.duration_since(now) <= WHOLE_WEEK {
+            let Some(next) = later(end) else {
+                return Hours::Until(end);
+            };
+            end = next;
+        }
+        // Whoever is open for a week by the clocks of one zone always is. Clocks of two zones come apart.
+        let mut zones = self.weekly.iter().map(|weekly| &weekly.zone);
+        let first = zones.next();
+        match zones.all(|zone| Some(zone) == first) {
+            true => Hours::Always,
+            false => Hours::Until(end),
+        }
     }
 
     /// The facts that the window reads.
@@ -92,6 +135,32 @@ impl Window {
                 Some(Moment::Fact(name)) => Some(name),
                 Some(Moment::At(_)) | None => None,
             })
+    }
+}
+
+/// What `weekly` says of a moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hours {
+    Closed,
+    Until(Timestamp),
+    Always,
+}
+
+/// A week, and a day for what clocks are set back and forth.
+const WHOLE_WEEK: SignedDuration = SignedDuration::from_hours(8 * 24);
+
+/// The days among which the next of weekly hours is looked for: two weeks, as clocks set forth may skip one.
+const DAYS_AHEAD: usize = 15;
+
+/// A moment's time; an error where it can't be told.
+fn resolve<'v>(
+    moment: &Option<Moment>,
+    fact: impl Fn(&FactRef) -> Value<'v>,
+) -> Result<Option<Timestamp>, ()> {
+    match moment {
+        None => Ok(None),
+        Some(Moment::At(at)) => Ok(Some(*at)),
+        Some(Moment::Fact(name)) => timestamp(fact(name)).map(Some).ok_or(()),
     }
 }
 
@@ -199,12 +268,31 @@ impl Weekly {
             .max()
     }
 
+    /// When the hours open that are open at `at` or next: `at` itself, or a later beginning.
+    fn opens(&self, at: Timestamp) -> Option<Timestamp> {
+        if self.open_until(at).is_some() {
+            return Some(at);
+        }
+        let today = at.to_zoned(self.zone.clone()).date();
+        let days = std::iter::successors(Some(today), |day| day.tomorrow().ok());
+        days.take(DAYS_AHEAD)
+            .filter_map(|day| self.span_of(day))
+            .find(|(begin, end)| begin < end && at <= *begin)
+            .map(|(begin, _)| begin)
+    }
+
     fn open_on(&self, day: &Zoned, now: Timestamp) -> Option<Timestamp> {
-        let index = usize::try_from(day.weekday().to_monday_zero_offset()).ok()?;
+        let (begin, end) = self.span_of(day.date())?;
+        (begin <= now && now < end).then_some(end)
+    }
+
+    /// The hours that begin on this day.
+    fn span_of(&self, date: Date) -> Option<(Timestamp, Timestamp)> {
+        let day = date.weekday();
+        let index = usize::try_from(day.to_monday_zero_offset()).ok()?;
         if !self.days.get(index).copied().unwrap_or(false) {
             return None;
         }
-        let date = day.date();
         let end_date = if self.end <= self.begin {
             date.tomorrow().ok()?
         } else {
@@ -220,7 +308,7 @@ impl Weekly {
             .to_zoned(self.zone.clone())
             .ok()?
             .timestamp();
-        (begin <= now && now < end).then_some(end)
+        Some((begin, end))
     }
 }
 
@@ -314,6 +402,145 @@ mod tests {
             open("Sat-Mon 00:00-24:00 UTC", "2026-11-24T00:00:00Z"),
             None
         );
+    }
+
+    /// Hours that go on at once ended at the seam: a stream was cut at noon, or each midnight.
+    #[test]
+    fn hours_end_where_a_gap_follows() {
+        let (morning, afternoon) = ("Mon 08:00-12:00 UTC", "Mon 12:00-18:00 UTC");
+        let now = "2026-11-23T09:00:00Z"; // a Monday
+        for (weekly, want) in [
+            (&[morning][..], Some("2026-11-23T12:00:00Z")),
+            (&[morning, afternoon], Some("2026-11-23T18:00:00Z")),
+            (&[afternoon, morning], Some("2026-11-23T18:00:00Z")),
+            (
+                &[morning, "Mon 12:01-18:00 UTC"],
+                Some("2026-11-23T12:00:00Z"),
+            ),
+            // another zone's hours that go on
+            (
+                &[morning, "Mon 13:00-15:00 Europe/Berlin"],
+                Some("2026-11-23T14:00:00Z"),
+            ),
+            (&["Mon-Wed 00:00-24:00 UTC"], Some("2026-11-26T00:00:00Z")),
+            // always, whatever the clocks do
+            (&["Mon-Sun 00:00-24:00 Europe/Berlin"], None),
+            (
+                &[
+                    "Mon-Sun 00:00-12:00 Europe/Berlin",
+                    "Mon-Sun 12:00-24:00 Europe/Berlin",
+                ],
+                None,
+            ),
+            // always by today's clocks, which don't stay
+            (
+                &[
+                    "Mon-Sun 00:00-12:00 Europe/Berlin",
+                    "Mon-Sun 11:00-23:00 UTC",
+                ],
+                Some("2026-12-01T11:00:00Z"),
+            ),
+        ] {
+            let window = Window {
+                weekly: weekly.iter().map(|w| Weekly::parse(w).unwrap()).collect(),
+                ..Window::default()
+            };
+            let (truth, end) = window.test(now.parse().unwrap(), |_| Value::Missing);
+            assert_eq!(truth, Truth::True, "{weekly:?}");
+            assert_eq!(end.map(|e| e.to_string()).as_deref(), want, "{weekly:?}");
+        }
+    }
+
+    #[test]
+    fn a_closed_window_tells_when_it_may_open() {
+        let at = |text: &str| Some(Moment::At(text.parse().unwrap()));
+        let noon = "2026-11-23T12:00:00Z";
+        let weekly = |text: &str| vec![Weekly::parse(text).unwrap()];
+        let always = Window::default();
+        let fact = || Some(Moment::Fact(FactRef::Task));
+        for (window, want) in [
+            (always.clone(), Some("2026-11-23T09:00:00Z")),
+            (
+                Window {
+                    from: at(noon),
+                    ..always.clone()
+                },
+                Some(noon),
+            ),
+            (
+                Window {
+                    until: at("2026-11-23T08:00:00Z"),
+                    ..always.clone()
+                },
+                None,
+            ),
+            // what can't be told may be at any time
+            (
+                Window {
+                    from: fact(),
+                    ..always.clone()
+                },
+                Some("2026-11-23T09:00:00Z"),
+            ),
+            (
+                Window {
+                    until: at(noon),
+                    max: Some(SignedDuration::from_hours(1)),
+                    ..always.clone()
+                },
+                Some("2026-11-23T11:00:00Z"),
+            ),
+            (
+                Window {
+                    from: at("2026-11-23T10:00:00Z"),
+                    until: at(noon),
+                    max: Some(SignedDuration::from_hours(1)),
+                    ..always.clone()
+                },
+                None,
+            ),
+            (
+                Window {
+                    weekly: weekly("Mon 08:00-10:00 UTC"),
+                    ..always.clone()
+                },
+                Some("2026-11-23T09:00:00Z"),
+            ),
+            (
+                Window {
+                    weekly: weekly("Mon 06:00-07:00 UTC"),
+                    ..always.clone()
+                },
+                Some("2026-11-30T06:00:00Z"),
+            ),
+            (
+                Window {
+                    weekly: weekly("Sun,Tue 22:00-06:00 Europe/Berlin"),
+                    ..always.clone()
+                },
+                Some("2026-11-24T21:00:00Z"),
+            ),
+            (
+                Window {
+                    from: at(noon),
+                    weekly: weekly("Mon 08:00-10:00 UTC"),
+                    ..always.clone()
+                },
+                Some("2026-11-30T08:00:00Z"),
+            ),
+            (
+                Window {
+                    until: at(noon),
+                    weekly: weekly("Tue 08:00-10:00 UTC"),
+                    ..always.clone()
+                },
+                None,
+            ),
+        ] {
+            let now = "2026-11-23T09:00:00Z".parse().unwrap();
+            let opens = window.opens(now, |_| Value::Missing).map(|t| t.to_string());
+            assert_eq!(opens.as_deref(), want, "{window:?}");
+        }
     }
 
     #[test]

@@ -86,6 +86,25 @@ impl<'c> Candidate<'c> {
         self.subject == Truth::True
     }
 
+    /// Whether a forbid is off by its window alone, as far as can be told without reading more.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.policy.effect == Effect::Forbid
+            && self.window == Truth::False
+            && self.head != Truth::False
+    }
+
+    /// The first moment, not before `at`, at which the window may be open.
+    pub(super) fn opens(
+        &self,
+        at: jiff::Timestamp,
+        context: &Context<'c>,
+    ) -> Option<jiff::Timestamp> {
+        match &self.policy.window {
+            Some(window) => window.opens(at, |fact| context.principal_fact(fact)),
+            None => Some(at),
+        }
+    }
+
     pub(super) fn window_end(&self) -> Option<jiff::Timestamp> {
         self.window_end
     }
@@ -157,18 +176,20 @@ impl<'c> Candidate<'c> {
             None => (Truth::True, None),
         };
         let mut head = subject.and(matched);
-        let alive = match policy.effect {
-            Effect::Permit => head == Truth::True,
-            Effect::Forbid => head.and(window) != Truth::False,
-        };
-        if alive {
-            head = head
+        let wire = |head: Truth| {
+            let head = head
                 .and(query_closed(policy, context))
                 .and(headers_closed(policy, context));
-            for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Wire) {
-                head = head.and(view.test(condition));
-            }
-        }
+            let conditions = policy.conditions.iter().filter(|c| c.stage == Stage::Wire);
+            conditions.fold(head, |head, condition| head.and(view.test(condition)))
+        };
+        head = match policy.effect {
+            Effect::Permit if head == Truth::True => wire(head),
+            Effect::Forbid if head.and(window) != Truth::False => wire(head),
+            // Asked only for when it wakes: what it stumbles on is no fault yet.
+            Effect::Forbid if head != Truth::False => context.silently(|| wire(head)),
+            Effect::Permit | Effect::Forbid => head,
+        };
         (self.subject, self.head, self.window, self.window_end) =
             (subject, head, window, window_end);
     }

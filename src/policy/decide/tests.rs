@@ -751,6 +751,113 @@ fn a_permit_ends_with_its_window_or_its_identity() {
 }
 
 #[test]
+fn a_permit_ends_with_the_lift_of_a_forbid() {
+    let allowed = "
+  - { id: a, who: any, do: GET /a }
+  - { id: no, effect: forbid, do: GET /a, unless: [x, y, s] }
+  - { id: s, mode: shadow, who: any, do: GET /a }";
+    let (eleven, ten) = ("2026-03-02T11:00:00Z", "2026-03-02T10:00:00Z");
+    let lift = |id: &str, rest: &str| format!("\n  - {{ id: {id}, who: any, do: GET /a{rest} }}");
+    let until = |end: &str| format!(", when: {{ until: {end} }}");
+    let closed = ", when: { from: 2026-03-02T12:00:00Z }";
+    for (x, y, no, want) in [
+        (until(eleven), closed.to_owned(), "", Some(eleven)),
+        (until(eleven), until(ten), "", Some(eleven)),
+        (until(ten), String::new(), "", None),
+        // when the lift ends, the forbid is over, or has not begun again
+        (
+            until(eleven),
+            closed.to_owned(),
+            "until: 2026-03-02T10:30:00Z",
+            None,
+        ),
+        (
+            until(eleven),
+            closed.to_owned(),
+            "weekly: \"Mon 08:00-10:00 UTC\"",
+            Some("2026-03-09T08:00:00Z"),
+        ),
+        (
+            until(eleven),
+            closed.to_owned(),
+            "from: $claims/none",
+            Some(eleven),
+        ),
+    ] {
+        let window = match no {
+            "" => String::new(),
+            window => format!("unless: [x, y, s], when: {{ {window} }}"),
+        };
+        let allowed = match no {
+            "" => allowed.to_owned(),
+            _ => allowed.replace("unless: [x, y, s]", &window),
+        };
+        let policies = format!("{allowed}{}{}", lift("x", &x), lift("y", &y));
+        let permit = permit(&policies, &Principal::default()).unwrap();
+        assert_eq!(&**permit.policy(), "a");
+        let until = permit.until().map(|t| t.to_string());
+        assert_eq!(until.as_deref(), want, "{policies}");
+    }
+}
+
+/// A stream that was permitted before a forbid's hours ran on through them.
+#[test]
+fn a_permit_ends_where_a_forbid_may_wake() {
+    let noon = Some("2026-03-02T12:00:00Z");
+    for (forbid, want) in [
+        ("when: { from: 2026-03-02T12:00:00Z }", noon),
+        ("when: { weekly: \"Mon 12:00-13:00 UTC\" }", noon),
+        (
+            "when: { weekly: \"Mon 06:00-07:00 UTC\" }",
+            Some("2026-03-09T06:00:00Z"),
+        ),
+        ("when: { until: 2026-03-02T08:00:00Z }", None),
+        // what its body says was not read, so it may be what the forbid means
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, body: { /b: 1 }",
+            noon,
+        ),
+        ("when: { from: 2026-03-02T12:00:00Z }, body: none", noon),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, query: { q: { absent: true } }",
+            noon,
+        ),
+        // what is false now stays false
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, query: { q: { present: true } }",
+            None,
+        ),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, headers: { x: { present: true } }",
+            None,
+        ),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, who: { agent: { absent: false } }",
+            None,
+        ),
+        ("when: { from: 2026-03-02T12:00:00Z }, mode: shadow", None),
+        // lifted for good, and lifted for a while
+        ("when: { from: 2026-03-02T12:00:00Z }, unless: a", None),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, unless: b",
+            Some("2026-03-02T14:00:00Z"),
+        ),
+        ("when: { from: 2026-03-02T12:00:00Z }, unless: c", noon),
+    ] {
+        let policies = format!(
+            "
+  - {{ id: a, who: any, do: GET /a }}
+  - {{ id: b, who: any, do: GET /a, when: {{ until: 2026-03-02T14:00:00Z }} }}
+  - {{ id: c, who: any, do: GET /a, when: {{ until: 2026-03-02T10:00:00Z }} }}
+  - {{ id: no, effect: forbid, do: GET /a, {forbid} }}"
+        );
+        let permit = permit(&policies, &Principal::default()).unwrap();
+        let until = permit.until().map(|t| t.to_string());
+        assert_eq!(until.as_deref(), want, "{forbid}");
+    }
+}
+
+#[test]
 fn obligations_of_all_holding_permits_unite_and_may_not_disagree() {
     let principal = Principal {
         user: Some("ann".into()),
