@@ -10,6 +10,7 @@ use crate::policy::compile::SourceFile;
 use crate::policy::{Canonical, Json, Principal};
 
 mod told;
+mod work;
 
 fn set(policies: &str) -> PolicySet {
     let file = SourceFile {

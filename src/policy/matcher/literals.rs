@@ -292,4 +292,8 @@ impl Scope for NoFacts {
     }
 
     fn note(&self, _: Fault) {}
+
+    fn spend(&self) -> bool {
+        true
+    }
 }
