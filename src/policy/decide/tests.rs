@@ -751,6 +751,40 @@ fn a_permit_ends_with_its_window_or_its_identity() {
     }
 }
 
+/// What is cut before decoding leaves an encoded semicolon in a parameter's value.
+#[test]
+fn a_forbid_judges_a_parameter_beside_an_encoded_semicolon() {
+    let policies = "
+  - { id: all, who: any, do: \"GET /{z...}\" }
+  - { id: ne, effect: forbid, do: \"GET /q/{a}/secret\", path: { a: { ne: x } } }
+  - { id: eq, effect: forbid, do: \"GET /p/{a}/secret\", path: { a: \"x;\" } }
+";
+    let (ne, eq) = ("deny forbidden by [ne]", "deny forbidden by [eq]");
+    check(
+        policies,
+        &[
+            ("ann", "method: GET, path: /q/x/secret", "permit all"),
+            ("ann", "method: GET, path: /q/x;y/secret", ne),
+            ("ann", "method: GET, path: \"/q/x%3B/secret\"", ne),
+            ("ann", "method: GET, path: \"/q/x%3B/secret;y\"", ne),
+            ("ann", "method: GET, path: \"/q/x%3B;y/secret;z\"", ne),
+            ("ann", "method: GET, path: \"/q/x%253B/secret;y\"", ne),
+            ("ann", "method: GET, path: \"/q;k/x%253B;y/secret\"", ne),
+            ("ann", "method: GET, path: \"/p/x%3B/secret;y\"", eq),
+            ("ann", "method: GET, path: \"/p/x%253B/secret;y\"", eq),
+            ("ann", "method: GET, path: \"/p/x%253B;y/secret;z\"", eq),
+            (
+                "ann",
+                "method: GET, path: \"/p/x%25253B/secret;y\"",
+                "deny ambiguous_request (path_too_complex)",
+            ),
+            ("ann", "method: GET, path: \"/p%2Fx%3B%2Fsecret;y\"", eq),
+            ("ann", "method: GET, path: \"/p%2Fx%3B/secret;y\"", eq),
+            ("ann", "method: GET, path: \"/p//x%3B/secret;y\"", eq),
+        ],
+    );
+}
+
 #[test]
 fn a_permit_ends_with_the_lift_of_a_forbid() {
     let allowed = "

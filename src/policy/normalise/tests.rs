@@ -267,6 +267,7 @@ fn a_parameter_beside_an_encoded_semicolon_hides_no_name() {
         ("/a;c/b%3Bd/", &["/a/b;d", "/a", "/a/b"]),
         ("/a;c%3Bd", &["/a"]),
         ("/a%3Bb", &["/a"]),
+        ("/q/x%3B/secret;y", &["/q/x;/secret", "/q/x/secret", "/q/x"]),
     ];
     for (raw, expected) in cases {
         let canonical = of_path(raw).unwrap_or_else(|fault| panic!("{raw}: {fault}"));
