@@ -751,6 +751,101 @@ fn a_permit_ends_with_its_window_or_its_identity() {
     }
 }
 
+/// What docs/policies.md says of bodies that are no object, and how it says to close them.
+#[test]
+fn in_a_body_that_is_no_object_pointers_are_missing() {
+    let policies = "
+  - { id: open, who: any, do: POST /open, body: { /role: { absent: true } } }
+  - { id: only, who: any, do: POST /only, body: { only: [/name], /role: { absent: true } } }
+  - { id: type, who: any, do: POST /type, body: { \"\": { type: object }, /role: { absent: true } } }
+";
+    let denied = "deny no_policy, fields that failed: body";
+    check(
+        policies,
+        &[
+            (
+                "ann",
+                "method: POST, path: /open, body: [{ role: a }]",
+                "permit open",
+            ),
+            (
+                "ann",
+                "method: POST, path: /only, body: [{ role: a }]",
+                denied,
+            ),
+            ("ann", "method: POST, path: /only, body: a", denied),
+            (
+                "ann",
+                "method: POST, path: /only, body: { name: a }",
+                "permit only",
+            ),
+            (
+                "ann",
+                "method: POST, path: /type, body: [{ role: a }]",
+                "deny no_policy",
+            ),
+            (
+                "ann",
+                "method: POST, path: /type, body: { x: a }",
+                "permit type",
+            ),
+        ],
+    );
+}
+
+/// What docs/policies.md says of headers that hold a list.
+#[test]
+fn a_header_is_judged_whole() {
+    let policies = r#"
+  - { id: all, who: any, do: "GET /{x}" }
+  - { id: eq, effect: forbid, do: GET /eq, headers: { prefer: { present: true, eq: a } } }
+  - { id: re, effect: forbid, do: GET /re, headers: { prefer: { present: true, matches: "(?i)(.*,)?[ \t]*a[ \t]*([,;=].*)?" } } }
+"#;
+    let forbidden = "deny forbidden by [re]";
+    check(
+        policies,
+        &[
+            ("ann", "method: GET, path: /eq", "permit all"),
+            (
+                "ann",
+                "method: GET, path: /eq, headers: { prefer: a }",
+                "deny forbidden by [eq]",
+            ),
+            (
+                "ann",
+                "method: GET, path: /eq, headers: { prefer: \"b, a\" }",
+                "permit all",
+            ),
+            ("ann", "method: GET, path: /re", "permit all"),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: a }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"b, a\" }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"A;x=1,b\" }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"b,a=1, c\" }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"ab, ba\" }",
+                "permit all",
+            ),
+        ],
+    );
+}
+
 /// What is cut before decoding leaves an encoded semicolon in a parameter's value.
 #[test]
 fn a_forbid_judges_a_parameter_beside_an_encoded_semicolon() {
