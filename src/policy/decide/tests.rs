@@ -860,6 +860,7 @@ fn a_forbid_judges_a_parameter_beside_an_encoded_semicolon() {
         &[
             ("ann", "method: GET, path: /q/x/secret", "permit all"),
             ("ann", "method: GET, path: /q/x;y/secret", ne),
+            ("ann", "method: GET, path: /q/x;/secret;y", ne),
             ("ann", "method: GET, path: \"/q/x%3B/secret\"", ne),
             ("ann", "method: GET, path: \"/q/x%3B/secret;y\"", ne),
             ("ann", "method: GET, path: \"/q/x%3B;y/secret;z\"", ne),
