@@ -98,7 +98,7 @@ fn tell(considered: Considered<'_>, body: &str) -> String {
 fn a_decision_tells_what_it_judged_and_what_shadows_say() {
     let long = "é".repeat(70);
     let long_body = format!(r#"{{"n":1,"s":"{long}"}}"#);
-    let cut = format!("body/s={}", &long[..128]);
+    let cut = format!("body/s={}", long.get(..128).unwrap());
     let long_told = format!(
         r#"json json | permit c | {:?} | ["z:Permit"] | /{{y...}}"#,
         ["body/n=1".to_owned(), cut]
