@@ -3,7 +3,8 @@
 //! The reference keeps a list of policies and looks at all of them: no index, no filing, no compiled
 //! projection. It shares with the core what is tested on its own: the canonical form, its readings, and single
 //! matchers. Random policy sets of few literals, so that near misses are common, judge random requests, and
-//! both must give the same verdict, reason, policies and shadow verdicts.
+//! both must give the same verdict, reason, policies and shadow verdicts. What is permitted until a moment must be
+//! permitted at each moment before it.
 //!
 //! `PORTCULLIS_PAIRS=1000000 cargo test --release --test properties` runs so many pairs.
 
@@ -24,8 +25,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::env;
 
+use jiff::Timestamp;
 use portcullis::policy::{
-    Body, BodyFields, BodyPlan, Effect, Facts, Fault, PolicySet, SourceFile, Verdict,
+    Body, BodyFields, BodyPlan, Decision, Effect, Facts, Fault, PolicySet, Reason, SourceFile,
+    Verdict,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -53,6 +56,10 @@ fn load(policies: &[PolicyText]) -> PolicySet {
 
 /// What the core decides. `fuzz/targets/decide.rs` asks it, too.
 pub(crate) fn core(set: &PolicySet, facts: &Facts<'_>, bytes: &[u8]) -> Answer {
+    answer(decided(set, facts, bytes))
+}
+
+fn decided(set: &PolicySet, facts: &Facts<'_>, bytes: &[u8]) -> Decision {
     let considered = set.consider(facts);
     let read = |plan: BodyPlan<'_>| match plan {
         BodyPlan::Leave => None,
@@ -61,7 +68,10 @@ pub(crate) fn core(set: &PolicySet, facts: &Facts<'_>, bytes: &[u8]) -> Answer {
     };
     let fields = read(considered.body_plan());
     let shadow_fields = read(considered.shadow_plan());
-    let decision = considered.decide_both(seen(&fields, facts), seen(&shadow_fields, facts));
+    considered.decide_both(seen(&fields, facts), seen(&shadow_fields, facts))
+}
+
+fn answer(decision: Decision) -> Answer {
     let shadow = decision
         .shadow
         .iter()
@@ -88,6 +98,42 @@ fn seen<'f>(fields: &'f Option<Result<BodyFields<'f>, Fault>>, facts: &Facts<'_>
         Some(Ok(fields)) => Body::Fields(fields),
         Some(Err(fault)) => Body::Fault(*fault),
     }
+}
+
+/// Every moment at which a window of `generate` or an identity begins or ends.
+const SEAMS: [&str; 6] = [
+    "2026-03-01T06:00:00Z",
+    "2026-03-01T09:00:00Z",
+    "2026-03-01T10:00:00Z",
+    "2026-03-01T12:00:00Z",
+    "2026-03-01T15:00:00Z",
+    "2027-01-01T00:00:00Z",
+];
+
+/// No right outlives its window: until a permit's end, the same request would be permitted again, at whichever moment
+/// something begins or ends. Obligations aside, which are judged once.
+fn holds_until_its_end(
+    set: &PolicySet,
+    facts: &Facts<'_>,
+    bytes: &[u8],
+) -> Result<(), TestCaseError> {
+    let Verdict::Permit(permit) = decided(set, facts, bytes).verdict else {
+        return Ok(());
+    };
+    let seams = SEAMS.map(|at| at.parse::<Timestamp>().unwrap());
+    prop_assert!(permit.until().is_none_or(|end| end > facts.now));
+    for now in seams.into_iter().filter(|at| *at > facts.now) {
+        if permit.until().is_some_and(|end| end <= now) {
+            continue;
+        }
+        let later = answer(decided(set, &Facts { now, ..*facts }, bytes));
+        prop_assert!(
+            matches!(later.verdict, Ok(_) | Err(Reason::ObligationFailed)),
+            "permitted until {:?}, but at {now}: {later:?}",
+            permit.until()
+        );
+    }
+    Ok(())
 }
 
 /// How often each verdict was given.
@@ -121,17 +167,13 @@ fn agree(
             .as_ref()
             .map_or_else(|r| r.code(), |_| "permit");
         *tally.entry(verdict).or_default() += 1;
-        prop_assert_eq!(
-            got,
-            want,
-            "{:#?}\n{}",
-            asked,
-            policies
-                .iter()
-                .enumerate()
-                .map(|(n, p)| p.yaml(n))
-                .collect::<String>()
-        );
+        let told = || -> String {
+            let texts = policies.iter().enumerate().map(|(n, p)| p.yaml(n));
+            format!("{asked:#?}\n{}", texts.collect::<String>())
+        };
+        prop_assert_eq!(got, want, "{}", told());
+        holds_until_its_end(&set, &facts, asked.body.as_bytes())
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{}", told())))?;
     }
     Ok(())
 }

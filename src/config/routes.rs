@@ -6,7 +6,7 @@ use super::load::Loader;
 use super::raw::ROUTE;
 use super::read::{Reader, text, word};
 use super::{ForwardHeaders, Route, Upstream, listeners, secrets};
-use crate::policy::normalise::Opaque;
+use crate::policy::normalise::{self, Opaque};
 use crate::yaml::{At, Yaml, nearest};
 
 /// Reads the routes. Upstreams that none leads to get a warning.
@@ -153,7 +153,13 @@ fn opaque(reader: &Reader<'_>, cx: &mut Loader<'_>) -> Opaque {
 fn host(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Box<str>> {
     let lower = text(at, cx)?.to_ascii_lowercase();
     let message = if is_host(&lower) {
-        return Some(lower.into());
+        match normalise::check_host(&lower) {
+            Ok(()) => return Some(lower.into()),
+            Err(wrong) => {
+                cx.problem(at, wrong);
+                return None;
+            }
+        }
     } else if lower.contains('*') {
         "expected one exact host; leave it away for any, or write a route for each"
     } else if lower.ends_with('.') {
@@ -303,6 +309,15 @@ mod tests {
         ] {
             let error = check_path(path).unwrap_err();
             assert!(error.contains(why), "{path}: {error}");
+        }
+    }
+
+    /// A route to a host that no request has is never taken, and the next best one is.
+    #[test]
+    fn a_host_is_one_that_requests_can_have() {
+        for host in ["127.1", "[2001:db8:0:0::1]", "0x7f.0x1", "1.2.3.4.5"] {
+            assert!(is_host(host), "{host}");
+            assert!(normalise::check_host(host).is_err(), "{host}");
         }
     }
 

@@ -126,6 +126,8 @@ pub struct Considered<'c> {
     set: &'c PolicySet,
     context: Context<'c>,
     candidates: SmallVec<[Candidate<'c>; 4]>,
+    /// Enforced forbids whose window alone keeps them off now: a permit ends when one of them may wake.
+    asleep: Vec<Candidate<'c>>,
     /// What live candidates read of the body, together; apart from that, what live shadow policies do: what those
     /// stumble on is nothing to the others.
     projection: Option<Cow<'c, Projection>>,
@@ -144,16 +146,24 @@ impl PolicySet {
         self.index.permits(facts.request, fact, |entry, view| {
             candidates.extend(Candidate::new(self, entry, &view, &context));
         });
-        let complete = self.index.forbids(facts.request, fact, |entry, view| {
-            candidates
-                .extend(Candidate::new(self, entry, &view, &context).filter(Candidate::is_live));
-        });
+        let mut asleep = Vec::new();
+        let complete =
+            self.index.forbids(facts.request, fact, |entry, view| {
+                match Candidate::new(self, entry, &view, &context) {
+                    Some(forbid) if forbid.is_live() => candidates.push(forbid),
+                    Some(forbid) if forbid.is_asleep() && forbid.policy.mode == Mode::Enforce => {
+                        asleep.push(forbid);
+                    }
+                    Some(_) | None => {}
+                }
+            });
         let projection = union(&candidates, &context, Mode::Enforce);
         let shadow_projection = union(&candidates, &context, Mode::Shadow);
         Considered {
             set: self,
             context,
             candidates,
+            asleep,
             projection,
             shadow_projection,
             unbounded: !complete,
@@ -242,12 +252,39 @@ impl<'c> Considered<'c> {
             policy: chosen.policy.id.clone(),
             set_headers,
             named_headers: chosen.policy.headers.clone(),
-            until: earliest(
-                chosen.window_end(),
-                self.context.facts.principal.and_then(|p| p.expires_at),
-            ),
+            until: self.until(chosen),
         };
         Ok((permit, chosen.template()))
+    }
+
+    /// When the right ends: with the permit's window, with the identity, or when a forbid that is lifted or asleep
+    /// may begin to apply.
+    fn until(&self, chosen: &Candidate<'c>) -> Option<Timestamp> {
+        let identity = self.context.facts.principal.and_then(|p| p.expires_at);
+        // None of these applies, or there were no permit: each is lifted.
+        let awake = self.candidates.iter().filter(|c| {
+            c.policy.effect == Effect::Forbid
+                && c.policy.mode == Mode::Enforce
+                && c.truth() != Truth::False
+        });
+        awake
+            .chain(&self.asleep)
+            .filter_map(|forbid| self.begins(forbid))
+            .chain(chosen.window_end())
+            .chain(identity)
+            .min()
+    }
+
+    /// When a forbid that doesn't apply now may begin to: in the first hour of its window after its lift, if any, has
+    /// ended. `None`: never.
+    fn begins(&self, forbid: &Candidate<'c>) -> Option<Timestamp> {
+        let now = self.context.facts.now;
+        let lifted = self
+            .lifting(forbid)
+            .map(|permit| permit.window_end())
+            // A permit without an end lifts for good; of those with one, the last to end counts.
+            .try_fold(now, |last, end| end.map(|end| last.max(end)));
+        forbid.opens(lifted?, &self.context)
     }
 
     /// Permits that hold.
@@ -268,15 +305,24 @@ impl<'c> Considered<'c> {
     }
 
     fn lifted(&self, forbid: &Candidate<'c>) -> bool {
-        let lifts = |permit: &Candidate<'c>| {
-            forbid.policy.unless.iter().any(|at| {
-                self.set
-                    .policies
-                    .get(*at as usize)
-                    .is_some_and(|policy| std::ptr::eq(policy, permit.policy))
-            })
+        self.lifting(forbid).next().is_some()
+    }
+
+    /// The permits that hold and lift this forbid.
+    fn lifting<'s>(&'s self, forbid: &'s Candidate<'c>) -> impl Iterator<Item = &'s Candidate<'c>> {
+        // Most forbids name none, and then nothing is evaluated.
+        let permits = match &*forbid.policy.unless {
+            [] => None,
+            unless => Some(self.holding(Mode::Enforce).filter(|permit| {
+                unless.iter().any(|at| {
+                    self.set
+                        .policies
+                        .get(*at as usize)
+                        .is_some_and(|policy| std::ptr::eq(policy, permit.policy))
+                })
+            })),
         };
-        !forbid.policy.unless.is_empty() && self.holding(Mode::Enforce).any(lifts)
+        permits.into_iter().flatten()
     }
 
     /// The headers that all holding permits set; `None` where two disagree or a value can't stand in a header.
@@ -360,7 +406,8 @@ impl Permit {
         &self.named_headers
     }
 
-    /// When the right ends: the end of the policy's window or of the identity, whichever is first.
+    /// When the right ends: the end of the policy's window, of the identity, of what lifts a forbid, or the moment at
+    /// which a forbid's own window may open; whichever is first.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
     }
@@ -393,13 +440,6 @@ impl Permit {
 
 /// The most fields that a record tells.
 const MAX_JUDGED: usize = 16;
-
-fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
 
 /// What is to be read of the body; `None` where no live candidate asks for it.
 fn union<'c>(

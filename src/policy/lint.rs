@@ -93,6 +93,10 @@ impl Scope for Nothing {
     }
 
     fn note(&self, _: Fault) {}
+
+    fn spend(&self) -> bool {
+        true
+    }
 }
 
 /// Each of two keys is a variant of the other, so that a request with either is ambiguous.

@@ -67,7 +67,14 @@ pub trait Scope {
     fn fact(&self, fact: &FactRef) -> Value<'_>;
     /// Notes a fault found inside a value; the first one is kept.
     fn note(&self, fault: Fault);
+    /// Takes one comparison with a list's element out of what a condition may cost; false where nothing is left, and
+    /// then the condition can't be told.
+    fn spend(&self) -> bool;
 }
+
+/// The most comparisons with elements of lists that one condition makes: both lists may come from outside, and each
+/// element of one is looked for in the other. About ten milliseconds.
+pub const MAX_COMPARISONS: u32 = 1 << 20;
 
 /// How `$section/pointer` becomes a [`FactRef`] while a policy is read.
 pub trait Names {

@@ -29,6 +29,9 @@ use std::ops::Range;
 use http::{HeaderMap, Method, Uri, Version};
 
 use self::host::Authority;
+pub(crate) use self::host::{
+    check as check_host, check_end as check_host_end, check_part as check_host_part,
+};
 use self::path::Path;
 use super::fault::Fault;
 

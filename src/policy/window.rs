@@ -1,6 +1,6 @@
 //! `when`: the time in which a policy speaks.
 
-use jiff::civil::{Time, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
@@ -8,7 +8,7 @@ use super::facts::FactRef;
 use super::value::{Truth, Value};
 
 /// A time window: every part that is present must hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Window {
     /// The beginning, inclusive.
     pub from: Option<Moment>,
@@ -46,12 +46,7 @@ impl Window {
         now: Timestamp,
         fact: impl Fn(&FactRef) -> Value<'v>,
     ) -> (Truth, Option<Timestamp>) {
-        let resolve = |moment: &Option<Moment>| match moment {
-            None => Ok(None),
-            Some(Moment::At(at)) => Ok(Some(*at)),
-            Some(Moment::Fact(name)) => timestamp(fact(name)).map(Some).ok_or(()),
-        };
-        let (from, until) = (resolve(&self.from), resolve(&self.until));
+        let (from, until) = (resolve(&self.from, &fact), resolve(&self.until, &fact));
         let mut truth = Truth::True;
         truth = truth.and(from.map_or(Truth::Indeterminate, |from| {
             from.is_none_or(|from| now >= from).into()
@@ -69,19 +64,67 @@ impl Window {
             });
         }
         if !self.weekly.is_empty() {
-            // Of overlapping hours, the last to end keeps the window open.
-            let open = self
-                .weekly
-                .iter()
-                .filter_map(|weekly| weekly.open_until(now))
-                .max();
-            truth = truth.and(open.is_some().into());
-            end = match (end, open) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
+            let hours = self.hours(now);
+            truth = truth.and((hours != Hours::Closed).into());
+            end = match (end, hours) {
+                (Some(a), Hours::Until(b)) => Some(a.min(b)),
+                (None, Hours::Until(b)) => Some(b),
+                (end, Hours::Closed | Hours::Always) => end,
             };
         }
         (truth, end)
+    }
+
+    /// The first moment, not before `at`, at which the window may be open; `None` where it never opens again. A
+    /// moment that can't be told bounds nothing, so what is told is never too late.
+    pub fn opens<'v>(
+        &self,
+        at: Timestamp,
+        fact: impl Fn(&FactRef) -> Value<'v>,
+    ) -> Option<Timestamp> {
+        let known = |moment| resolve(moment, &fact).ok().flatten();
+        let (from, until) = (known(&self.from), known(&self.until));
+        let mut opens = from.map_or(at, |from| at.max(from));
+        if let (Some(max), Some(until)) = (self.max, until) {
+            match (&self.from, from) {
+                (Some(_), Some(from)) if until.duration_since(from) > max => return None,
+                // Without a beginning, the time that is left shrinks until it fits.
+                (None, _) => opens = until.checked_sub(max).map_or(opens, |fits| opens.max(fits)),
+                (Some(_), _) => {}
+            }
+        }
+        if !self.weekly.is_empty() {
+            let next = self.weekly.iter().filter_map(|weekly| weekly.opens(opens));
+            // Hours always come again; where the calendar ends before they do, nothing is promised.
+            opens = next.min().unwrap_or(opens);
+        }
+        until.is_none_or(|until| opens < until).then_some(opens)
+    }
+
+    /// The hours that are open at `now`: what follows without a gap is one with them.
+    fn hours(&self, now: Timestamp) -> Hours {
+        let later = |at| {
+            self.weekly
+                .iter()
+                .filter_map(|weekly| weekly.open_until(at))
+                .max()
+        };
+        let Some(mut end) = later(now) else {
+            return Hours::Closed;
+        };
+        while end.duration_since(now) <= WHOLE_WEEK {
+            let Some(next) = later(end) else {
+                return Hours::Until(end);
+            };
+            end = next;
+        }
+        // Whoever is open for a week by the clocks of one zone always is. Clocks of two zones come apart.
+        let mut zones = self.weekly.iter().map(|weekly| &weekly.zone);
+        let first = zones.next();
+        match zones.all(|zone| Some(zone) == first) {
+            true => Hours::Always,
+            false => Hours::Until(end),
+        }
     }
 
     /// The facts that the window reads.
@@ -92,6 +135,32 @@ impl Window {
                 Some(Moment::Fact(name)) => Some(name),
                 Some(Moment::At(_)) | None => None,
             })
+    }
+}
+
+/// What `weekly` says of a moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hours {
+    Closed,
+    Until(Timestamp),
+    Always,
+}
+
+/// A week, and a day for what clocks are set back and forth.
+const WHOLE_WEEK: SignedDuration = SignedDuration::from_hours(8 * 24);
+
+/// The days among which the next of weekly hours is looked for: two weeks, as clocks set forth may skip one.
+const DAYS_AHEAD: usize = 15;
+
+/// A moment's time; an error where it can't be told.
+fn resolve<'v>(
+    moment: &Option<Moment>,
+    fact: impl Fn(&FactRef) -> Value<'v>,
+) -> Result<Option<Timestamp>, ()> {
+    match moment {
+        None => Ok(None),
+        Some(Moment::At(at)) => Ok(Some(*at)),
+        Some(Moment::Fact(name)) => timestamp(fact(name)).map(Some).ok_or(()),
     }
 }
 
@@ -199,12 +268,31 @@ impl Weekly {
             .max()
     }
 
+    /// When the hours open that are open at `at` or next: `at` itself, or a later beginning.
+    fn opens(&self, at: Timestamp) -> Option<Timestamp> {
+        if self.open_until(at).is_some() {
+            return Some(at);
+        }
+        let today = at.to_zoned(self.zone.clone()).date();
+        let days = std::iter::successors(Some(today), |day| day.tomorrow().ok());
+        days.take(DAYS_AHEAD)
+            .filter_map(|day| self.span_of(day))
+            .find(|(begin, end)| begin < end && at <= *begin)
+            .map(|(begin, _)| begin)
+    }
+
     fn open_on(&self, day: &Zoned, now: Timestamp) -> Option<Timestamp> {
-        let index = usize::try_from(day.weekday().to_monday_zero_offset()).ok()?;
+        let (begin, end) = self.span_of(day.date())?;
+        (begin <= now && now < end).then_some(end)
+    }
+
+    /// The hours that begin on this day.
+    fn span_of(&self, date: Date) -> Option<(Timestamp, Timestamp)> {
+        let day = date.weekday();
+        let index = usize::try_from(day.to_monday_zero_offset()).ok()?;
         if !self.days.get(index).copied().unwrap_or(false) {
             return None;
         }
-        let date = day.date();
         let end_date = if self.end <= self.begin {
             date.tomorrow().ok()?
         } else {
@@ -220,7 +308,7 @@ impl Weekly {
             .to_zoned(self.zone.clone())
             .ok()?
             .timestamp();
-        (begin <= now && now < end).then_some(end)
+        Some((begin, end))
     }
 }
 
@@ -267,145 +355,4 @@ fn day_index(name: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(weekly: &str, now: &str) -> Option<String> {
-        Weekly::parse(weekly)
-            .unwrap()
-            .open_until(now.parse().unwrap())
-            .map(|end| end.to_string())
-    }
-
-    #[test]
-    fn weekly_hours_are_wall_clock_with_an_exclusive_end() {
-        let office = "Mon-Fri 08:00-18:00 Europe/Berlin";
-        // 2026-11-20 is a Friday; Berlin is at +01:00 in November and +02:00 in July.
-        assert_eq!(
-            open(office, "2026-11-20T07:00:00Z").as_deref(),
-            Some("2026-11-20T17:00:00Z")
-        );
-        assert_eq!(open(office, "2026-11-20T06:59:59Z"), None);
-        assert_eq!(open(office, "2026-11-20T17:00:00Z"), None);
-        assert_eq!(
-            open(office, "2026-07-20T06:00:00Z").as_deref(),
-            Some("2026-07-20T16:00:00Z")
-        );
-        assert_eq!(open(office, "2026-11-21T10:00:00Z"), None);
-    }
-
-    #[test]
-    fn weekly_hours_may_cross_midnight_and_belong_to_their_first_day() {
-        let night = "Fri 22:00-06:00 UTC";
-        assert_eq!(
-            open(night, "2026-11-20T23:00:00Z").as_deref(),
-            Some("2026-11-21T06:00:00Z")
-        );
-        assert_eq!(
-            open(night, "2026-11-21T05:59:00Z").as_deref(),
-            Some("2026-11-21T06:00:00Z")
-        );
-        assert_eq!(open(night, "2026-11-20T05:00:00Z"), None);
-        assert_eq!(
-            open("Sat,Sun 00:00-24:00 UTC", "2026-11-22T23:59:59Z").as_deref(),
-            Some("2026-11-23T00:00:00Z")
-        );
-        assert_eq!(
-            open("Sat-Mon 00:00-24:00 UTC", "2026-11-24T00:00:00Z"),
-            None
-        );
-    }
-
-    #[test]
-    fn what_is_no_week_is_refused() {
-        for text in [
-            "Mon 08:00-18:00",
-            "Mon 8:00-18:00 UTC",
-            "Mo 08:00-18:00 UTC",
-            "Mon 08:00-08:00 UTC",
-            "Mon 08:00-25:00 UTC",
-            "Mon 08:00-18:00 Mars/Olympus",
-        ] {
-            assert!(Weekly::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn moments() {
-        let cases = [
-            ("2026-03-02T09:00:00Z", Some(1_772_442_000)),
-            ("2026-03-02t09:00:00.5z", Some(1_772_442_000)),
-            ("2026-03-02T10:00:00+01:00", Some(1_772_442_000)),
-            ("2026-03-02T09:00:00", None),
-            ("2026-03-02T09:00:00.Z", None),
-            ("2026-03-02T09:00:00.1.2Z", None),
-            ("2026-03-02 09:00:00Z", None),
-            ("2026-03-02T09:00Z", None),
-            ("20260302T090000Z", None),
-            ("2026-03-02T09:00:00Z[UTC]", None),
-            ("2026-03-02T10:00:00+01:00[Europe/Berlin]", None),
-            ("2026-03-02T10:00:00+01", None),
-            ("2026-02-30T09:00:00Z", None),
-            ("+002026-03-02T09:00:00Z", None),
-            ("", None),
-        ];
-        for (text, want) in cases {
-            assert_eq!(
-                parse_rfc3339(text).map(Timestamp::as_second),
-                want,
-                "{text}"
-            );
-        }
-        for (text, want) in [
-            ("1772442000", Some(1_772_442_000)),
-            ("1772442000.999", Some(1_772_442_000)),
-            ("-1", Some(-1)),
-            ("1e9", None),
-            ("99999999999999999999", None),
-            ("1.0000000001", None),
-        ] {
-            assert_eq!(numeric_date(text).map(Timestamp::as_second), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn from_is_inclusive_until_exclusive_and_max_bounds_their_distance() {
-        let at = |text: &str| Some(Moment::At(text.parse().unwrap()));
-        let window = Window {
-            from: at("2026-01-01T10:00:00Z"),
-            until: at("2026-01-01T12:00:00Z"),
-            max: Some(SignedDuration::from_hours(2)),
-            weekly: vec![],
-        };
-        let test =
-            |window: &Window, now: &str| window.test(now.parse().unwrap(), |_| Value::Missing).0;
-        assert_eq!(test(&window, "2026-01-01T10:00:00Z"), Truth::True);
-        assert_eq!(test(&window, "2026-01-01T09:59:59Z"), Truth::False);
-        assert_eq!(test(&window, "2026-01-01T12:00:00Z"), Truth::False);
-        let long = Window {
-            max: Some(SignedDuration::from_hours(1)),
-            ..window.clone()
-        };
-        assert_eq!(test(&long, "2026-01-01T10:00:00Z"), Truth::False);
-        let claim = Window {
-            from: None,
-            until: Some(Moment::Fact(FactRef::Task)),
-            max: None,
-            weekly: vec![],
-        };
-        assert_eq!(test(&claim, "2026-01-01T10:00:00Z"), Truth::Indeterminate);
-        let now = "2026-01-01T10:00:00Z".parse().unwrap();
-        assert_eq!(
-            claim.test(now, |_| Value::Number("1767261601")).0,
-            Truth::True
-        );
-        assert_eq!(
-            claim.test(now, |_| Value::Text("2026-01-01T10:00:00Z")).0,
-            Truth::False
-        );
-        assert_eq!(
-            claim.test(now, |_| Value::Text("tomorrow")).0,
-            Truth::Indeterminate
-        );
-    }
-}
+mod tests;

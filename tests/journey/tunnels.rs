@@ -201,7 +201,7 @@ async fn a_reload_that_takes_the_agent_from_its_provider_cuts_the_tunnel() {
 
 #[tokio::test]
 async fn a_tunnel_ends_with_its_window() {
-    // Long enough to be opened on a busy machine, and the only wait of this file.
+    // Long enough to be opened on a busy machine; only this and the next test wait.
     let until = Timestamp::now() + SignedDuration::from_secs(2);
     let window = format!("upgrade: websocket, when: {{ until: \"{until}\" }}");
     let mut gateway = start(&POLICIES.replace("upgrade: websocket", &window)).await;
@@ -215,6 +215,27 @@ async fn a_tunnel_ends_with_its_window() {
     let records = gateway.stop().await;
     assert_eq!(of_kind(&records, "outcome")[0]["end"], "cut");
     assert_eq!(of_kind(&records, "decision")[1]["reason"], "outside_window");
+}
+
+/// A forbid that began, or whose lift ended, while a tunnel was open was passed over.
+#[tokio::test]
+async fn a_tunnel_ends_where_a_forbid_begins() {
+    for forbid in [
+        "  - { id: no, effect: forbid, do: GET /chat, when: { from: \"{T}\" } }\n",
+        "  - { id: no, effect: forbid, do: GET /chat, unless: lift }
+  - { id: lift, who: any, do: GET /chat, upgrade: websocket, when: { until: \"{T}\" } }\n",
+    ] {
+        let until = Timestamp::now() + SignedDuration::from_secs(2);
+        let forbid = forbid.replace("{T}", &until.to_string());
+        let mut gateway = start(&format!("{POLICIES}{forbid}")).await;
+        let (mut stream, answer) = knock(&gateway, "/chat", "").await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        echoes(&mut stream, "hello").await;
+        ends(&mut stream).await;
+        assert!(Timestamp::now() >= until);
+        let records = gateway.stop().await;
+        assert_eq!(of_kind(&records, "outcome")[0]["end"], "cut");
+    }
 }
 
 /// A server that takes no handshake, when it is told to, and sends a second answer with its refusal.

@@ -372,6 +372,10 @@ impl Scope for Sight<'_, '_> {
     }
 
     fn note(&self, _: Fault) {}
+
+    fn spend(&self) -> bool {
+        true
+    }
 }
 
 impl<'e> Sight<'e, '_> {

@@ -1,6 +1,7 @@
 //! One policy that may have a say in one request, and what is known of it so far.
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -12,7 +13,7 @@ use crate::policy::compile::{CompiledTemplate, Policy, PolicySet};
 use crate::policy::facts::FactRef;
 use crate::policy::fault::Fault;
 use crate::policy::index::{Entry, PathView};
-use crate::policy::matcher::{Scope, shape};
+use crate::policy::matcher::{MAX_COMPARISONS, Scope, shape};
 use crate::policy::normalise::headers;
 use crate::policy::source::{BodyRule, Condition, Effect, Judged, QueryRule, Stage, Subject};
 use crate::policy::value::{Truth, Value};
@@ -86,6 +87,25 @@ impl<'c> Candidate<'c> {
         self.subject == Truth::True
     }
 
+    /// Whether a forbid is off by its window alone, as far as can be told without reading more.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.policy.effect == Effect::Forbid
+            && self.window == Truth::False
+            && self.head != Truth::False
+    }
+
+    /// The first moment, not before `at`, at which the window may be open.
+    pub(super) fn opens(
+        &self,
+        at: jiff::Timestamp,
+        context: &Context<'c>,
+    ) -> Option<jiff::Timestamp> {
+        match &self.policy.window {
+            Some(window) => window.opens(at, |fact| context.principal_fact(fact)),
+            None => Some(at),
+        }
+    }
+
     pub(super) fn window_end(&self) -> Option<jiff::Timestamp> {
         self.window_end
     }
@@ -120,24 +140,14 @@ impl<'c> Candidate<'c> {
     }
 
     fn sight<'e>(&'e self, context: &'e Context<'c>, body: Sight<'e>) -> View<'e, 'c> {
-        View {
-            context,
-            policy: self.policy,
-            captures: &self.captures,
-            body,
-        }
+        View::new(context, self.policy, &self.captures, body)
     }
 
     /// Evaluates subject, path, client and window; then, where those leave the policy alive, query and headers,
     /// whose faults count only then.
     fn look(&mut self, context: &Context<'c>) {
         let policy = self.policy;
-        let view = View {
-            context,
-            policy,
-            captures: &self.captures,
-            body: Sight::NotYet,
-        };
+        let view = View::new(context, policy, &self.captures, Sight::NotYet);
         let known = context.facts.principal.is_some() || policy.subject == Subject::Anyone;
         let mut subject = Truth::from(known);
         let mut matched = Truth::from(
@@ -157,18 +167,20 @@ impl<'c> Candidate<'c> {
             None => (Truth::True, None),
         };
         let mut head = subject.and(matched);
-        let alive = match policy.effect {
-            Effect::Permit => head == Truth::True,
-            Effect::Forbid => head.and(window) != Truth::False,
-        };
-        if alive {
-            head = head
+        let wire = |head: Truth| {
+            let head = head
                 .and(query_closed(policy, context))
                 .and(headers_closed(policy, context));
-            for condition in policy.conditions.iter().filter(|c| c.stage == Stage::Wire) {
-                head = head.and(view.test(condition));
-            }
-        }
+            let conditions = policy.conditions.iter().filter(|c| c.stage == Stage::Wire);
+            conditions.fold(head, |head, condition| head.and(view.test(condition)))
+        };
+        head = match policy.effect {
+            Effect::Permit if head == Truth::True => wire(head),
+            Effect::Forbid if head.and(window) != Truth::False => wire(head),
+            // Asked only for when it wakes: what it stumbles on is no fault yet.
+            Effect::Forbid if head != Truth::False => context.silently(|| wire(head)),
+            Effect::Permit | Effect::Forbid => head,
+        };
         (self.subject, self.head, self.window, self.window_end) =
             (subject, head, window, window_end);
     }
@@ -312,6 +324,9 @@ fn cut(text: &str) -> &str {
 /// The most bytes of a value that a record tells.
 const MAX_VALUE: usize = 128;
 
+/// The most references that are kept at hand: more would take as long to find as to ask for.
+const MAX_KNOWN: usize = 16;
+
 /// What of the body a policy sees.
 #[derive(Clone, Copy)]
 enum Sight<'e> {
@@ -333,10 +348,32 @@ struct View<'e, 'c> {
     policy: &'e Policy,
     captures: &'e [Option<Cow<'c, str>>],
     body: Sight<'e>,
+    /// The comparisons that the condition may still make: each has its own, so that their order never matters.
+    left: Cell<u32>,
+    /// What conditions refer to, by the place of the reference in the policy: inside `every` it is asked for at each element, and
+    /// to find it may mean to walk over a whole query.
+    known: RefCell<SmallVec<[(*const FactRef, Value<'e>); 2]>>,
 }
 
-impl<'e> View<'e, '_> {
+impl<'e, 'c> View<'e, 'c> {
+    fn new(
+        context: &'e Context<'c>,
+        policy: &'e Policy,
+        captures: &'e [Option<Cow<'c, str>>],
+        body: Sight<'e>,
+    ) -> Self {
+        View {
+            context,
+            policy,
+            captures,
+            body,
+            left: Cell::new(MAX_COMPARISONS),
+            known: RefCell::default(),
+        }
+    }
+
     fn test(&self, condition: &Condition) -> Truth {
+        self.left.set(MAX_COMPARISONS);
         condition.matcher.test(self.value(&condition.fact), self)
     }
 
@@ -384,7 +421,22 @@ impl<'e> View<'e, '_> {
 
 impl Scope for View<'_, '_> {
     fn fact(&self, fact: &FactRef) -> Value<'_> {
-        self.value(fact)
+        let place = std::ptr::from_ref(fact);
+        let mut known = self.known.borrow_mut();
+        if let Some((_, value)) = known.iter().find(|(known, _)| std::ptr::eq(*known, place)) {
+            return *value;
+        }
+        let value = self.value(fact);
+        if known.len() < MAX_KNOWN {
+            known.push((place, value));
+        }
+        value
+    }
+
+    fn spend(&self) -> bool {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.unwrap_or_default());
+        left.is_some()
     }
 
     fn note(&self, fault: Fault) {

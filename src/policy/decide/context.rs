@@ -58,6 +58,14 @@ impl<'c> Context<'c> {
         ));
     }
 
+    /// Evaluates what has no say in this verdict, so that its faults have none either.
+    pub(super) fn silently<T>(&self, evaluate: impl FnOnce() -> T) -> T {
+        let known = self.fault.get();
+        let result = evaluate();
+        self.fault.set(known);
+        result
+    }
+
     /// Notes what a policy stumbled on, unless it is one that only watches: its reading refuses nobody.
     pub(super) fn note_for(&self, policy: &Policy, fault: Fault) {
         match policy.mode {

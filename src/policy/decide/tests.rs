@@ -11,6 +11,7 @@ use crate::policy::{Canonical, Json, Principal};
 
 mod found;
 mod told;
+mod work;
 
 fn set(policies: &str) -> PolicySet {
     let file = SourceFile {
@@ -748,6 +749,243 @@ fn a_permit_ends_with_its_window_or_its_identity() {
     ] {
         let got = permit(window, &ending(end)).map(|p| p.until().map(|t| t.to_string()));
         assert_eq!(got, want.map(|t| t.map(str::to_owned)), "{end:?}");
+    }
+}
+
+/// What docs/policies.md says of bodies that are no object, and how it says to close them.
+#[test]
+fn in_a_body_that_is_no_object_pointers_are_missing() {
+    let policies = "
+  - { id: open, who: any, do: POST /open, body: { /role: { absent: true } } }
+  - { id: only, who: any, do: POST /only, body: { only: [/name], /role: { absent: true } } }
+  - { id: type, who: any, do: POST /type, body: { \"\": { type: object }, /role: { absent: true } } }
+";
+    let denied = "deny no_policy, fields that failed: body";
+    check(
+        policies,
+        &[
+            (
+                "ann",
+                "method: POST, path: /open, body: [{ role: a }]",
+                "permit open",
+            ),
+            (
+                "ann",
+                "method: POST, path: /only, body: [{ role: a }]",
+                denied,
+            ),
+            ("ann", "method: POST, path: /only, body: a", denied),
+            (
+                "ann",
+                "method: POST, path: /only, body: { name: a }",
+                "permit only",
+            ),
+            (
+                "ann",
+                "method: POST, path: /type, body: [{ role: a }]",
+                "deny no_policy",
+            ),
+            (
+                "ann",
+                "method: POST, path: /type, body: { x: a }",
+                "permit type",
+            ),
+        ],
+    );
+}
+
+/// What docs/policies.md says of headers that hold a list.
+#[test]
+fn a_header_is_judged_whole() {
+    let policies = r#"
+  - { id: all, who: any, do: "GET /{x}" }
+  - { id: eq, effect: forbid, do: GET /eq, headers: { prefer: { present: true, eq: a } } }
+  - { id: re, effect: forbid, do: GET /re, headers: { prefer: { present: true, matches: "(?i)(.*,)?[ \t]*a[ \t]*([,;=].*)?" } } }
+"#;
+    let forbidden = "deny forbidden by [re]";
+    check(
+        policies,
+        &[
+            ("ann", "method: GET, path: /eq", "permit all"),
+            (
+                "ann",
+                "method: GET, path: /eq, headers: { prefer: a }",
+                "deny forbidden by [eq]",
+            ),
+            (
+                "ann",
+                "method: GET, path: /eq, headers: { prefer: \"b, a\" }",
+                "permit all",
+            ),
+            ("ann", "method: GET, path: /re", "permit all"),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: a }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"b, a\" }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"A;x=1,b\" }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"b,a=1, c\" }",
+                forbidden,
+            ),
+            (
+                "ann",
+                "method: GET, path: /re, headers: { prefer: \"ab, ba\" }",
+                "permit all",
+            ),
+        ],
+    );
+}
+
+/// What is cut before decoding leaves an encoded semicolon in a parameter's value.
+#[test]
+fn a_forbid_judges_a_parameter_beside_an_encoded_semicolon() {
+    let policies = "
+  - { id: all, who: any, do: \"GET /{z...}\" }
+  - { id: ne, effect: forbid, do: \"GET /q/{a}/secret\", path: { a: { ne: x } } }
+  - { id: eq, effect: forbid, do: \"GET /p/{a}/secret\", path: { a: \"x;\" } }
+";
+    let (ne, eq) = ("deny forbidden by [ne]", "deny forbidden by [eq]");
+    check(
+        policies,
+        &[
+            ("ann", "method: GET, path: /q/x/secret", "permit all"),
+            ("ann", "method: GET, path: /q/x;y/secret", ne),
+            ("ann", "method: GET, path: /q/x;/secret;y", ne),
+            ("ann", "method: GET, path: \"/q/x%3B/secret\"", ne),
+            ("ann", "method: GET, path: \"/q/x%3B/secret;y\"", ne),
+            ("ann", "method: GET, path: \"/q/x%3B;y/secret;z\"", ne),
+            ("ann", "method: GET, path: \"/q/x%253B/secret;y\"", ne),
+            ("ann", "method: GET, path: \"/q;k/x%253B;y/secret\"", ne),
+            ("ann", "method: GET, path: \"/p/x%3B/secret;y\"", eq),
+            ("ann", "method: GET, path: \"/p/x%253B/secret;y\"", eq),
+            ("ann", "method: GET, path: \"/p/x%253B;y/secret;z\"", eq),
+            (
+                "ann",
+                "method: GET, path: \"/p/x%25253B/secret;y\"",
+                "deny ambiguous_request (path_too_complex)",
+            ),
+            ("ann", "method: GET, path: \"/p%2Fx%3B%2Fsecret;y\"", eq),
+            ("ann", "method: GET, path: \"/p%2Fx%3B/secret;y\"", eq),
+            ("ann", "method: GET, path: \"/p//x%3B/secret;y\"", eq),
+        ],
+    );
+}
+
+#[test]
+fn a_permit_ends_with_the_lift_of_a_forbid() {
+    let allowed = "
+  - { id: a, who: any, do: GET /a }
+  - { id: no, effect: forbid, do: GET /a, unless: [x, y, s] }
+  - { id: s, mode: shadow, who: any, do: GET /a }";
+    let (eleven, ten) = ("2026-03-02T11:00:00Z", "2026-03-02T10:00:00Z");
+    let lift = |id: &str, rest: &str| format!("\n  - {{ id: {id}, who: any, do: GET /a{rest} }}");
+    let until = |end: &str| format!(", when: {{ until: {end} }}");
+    let closed = ", when: { from: 2026-03-02T12:00:00Z }";
+    for (x, y, no, want) in [
+        (until(eleven), closed.to_owned(), "", Some(eleven)),
+        (until(eleven), until(ten), "", Some(eleven)),
+        (until(ten), String::new(), "", None),
+        // when the lift ends, the forbid is over, or has not begun again
+        (
+            until(eleven),
+            closed.to_owned(),
+            "until: 2026-03-02T10:30:00Z",
+            None,
+        ),
+        (
+            until(eleven),
+            closed.to_owned(),
+            "weekly: \"Mon 08:00-10:00 UTC\"",
+            Some("2026-03-09T08:00:00Z"),
+        ),
+        (
+            until(eleven),
+            closed.to_owned(),
+            "from: $claims/none",
+            Some(eleven),
+        ),
+    ] {
+        let window = match no {
+            "" => String::new(),
+            window => format!("unless: [x, y, s], when: {{ {window} }}"),
+        };
+        let allowed = match no {
+            "" => allowed.to_owned(),
+            _ => allowed.replace("unless: [x, y, s]", &window),
+        };
+        let policies = format!("{allowed}{}{}", lift("x", &x), lift("y", &y));
+        let permit = permit(&policies, &Principal::default()).unwrap();
+        assert_eq!(&**permit.policy(), "a");
+        let until = permit.until().map(|t| t.to_string());
+        assert_eq!(until.as_deref(), want, "{policies}");
+    }
+}
+
+/// A stream that was permitted before a forbid's hours ran on through them.
+#[test]
+fn a_permit_ends_where_a_forbid_may_wake() {
+    let noon = Some("2026-03-02T12:00:00Z");
+    for (forbid, want) in [
+        ("when: { from: 2026-03-02T12:00:00Z }", noon),
+        ("when: { weekly: \"Mon 12:00-13:00 UTC\" }", noon),
+        (
+            "when: { weekly: \"Mon 06:00-07:00 UTC\" }",
+            Some("2026-03-09T06:00:00Z"),
+        ),
+        ("when: { until: 2026-03-02T08:00:00Z }", None),
+        // what its body says was not read, so it may be what the forbid means
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, body: { /b: 1 }",
+            noon,
+        ),
+        ("when: { from: 2026-03-02T12:00:00Z }, body: none", noon),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, query: { q: { absent: true } }",
+            noon,
+        ),
+        // what is false now stays false
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, query: { q: { present: true } }",
+            None,
+        ),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, headers: { x: { present: true } }",
+            None,
+        ),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, who: { agent: { absent: false } }",
+            None,
+        ),
+        ("when: { from: 2026-03-02T12:00:00Z }, mode: shadow", None),
+        // lifted for good, and lifted for a while
+        ("when: { from: 2026-03-02T12:00:00Z }, unless: a", None),
+        (
+            "when: { from: 2026-03-02T12:00:00Z }, unless: b",
+            Some("2026-03-02T14:00:00Z"),
+        ),
+        ("when: { from: 2026-03-02T12:00:00Z }, unless: c", noon),
+    ] {
+        let policies = format!(
+            "
+  - {{ id: a, who: any, do: GET /a }}
+  - {{ id: b, who: any, do: GET /a, when: {{ until: 2026-03-02T14:00:00Z }} }}
+  - {{ id: c, who: any, do: GET /a, when: {{ until: 2026-03-02T10:00:00Z }} }}
+  - {{ id: no, effect: forbid, do: GET /a, {forbid} }}"
+        );
+        let permit = permit(&policies, &Principal::default()).unwrap();
+        let until = permit.until().map(|t| t.to_string());
+        assert_eq!(until.as_deref(), want, "{forbid}");
     }
 }
 

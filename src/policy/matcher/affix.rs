@@ -2,7 +2,7 @@
 
 use super::compare::{self, text};
 use super::glob::NEVER_SEGMENTS;
-use super::segments;
+use super::{Scope, segments};
 use crate::policy::json::Json;
 use crate::policy::value::{Truth, Value};
 
@@ -25,9 +25,13 @@ pub(super) fn suffix(suffixes: &[Box<str>], value: &str) -> Truth {
 }
 
 /// Whether one of these is a part of the text, or an element of the list.
-pub(super) fn contains(parts: &[Json], value: Value<'_>) -> Truth {
+pub(super) fn contains<S: Scope>(parts: &[Json], value: Value<'_>, scope: &S) -> Truth {
     let Some(value) = text(value) else {
-        return compare::any(parts.iter().map(|part| compare::member(part.into(), value)));
+        return compare::any(
+            parts
+                .iter()
+                .map(|part| compare::member(part.into(), value, scope)),
+        );
     };
     compare::any(parts.iter().map(|part| {
         match part.as_text() {

@@ -58,13 +58,52 @@ pub(super) fn equals_operand<S: Scope>(value: Value<'_>, operand: &Operand, scop
 }
 
 /// Whether the value is an element of the fact, which must be a list.
-pub(super) fn member(value: Value<'_>, list: Value<'_>) -> Truth {
-    if matches!(value, Value::Missing | Value::Unreadable) {
-        return Truth::Indeterminate;
+pub(super) fn member<S: Scope>(value: Value<'_>, list: Value<'_>, scope: &S) -> Truth {
+    search(value, list, scope).map_or(Truth::Indeterminate, |found| found.truth)
+}
+
+/// The same, where a null in the list says nothing, as a reference to null does.
+pub(super) fn member_of_fact<S: Scope>(value: Value<'_>, list: Value<'_>, scope: &S) -> Truth {
+    match search(value, list, scope) {
+        Some(found) if !found.null => found.truth,
+        Some(found) if found.truth == Truth::True && !matches!(value, Value::Null) => Truth::True,
+        Some(_) | None => Truth::Indeterminate,
     }
+}
+
+/// What a walk over a list found: whether the value is there, and whether it passed a null on the way.
+struct Found {
+    truth: Truth,
+    null: bool,
+}
+
+/// Walks over a list up to the value, as far as the work allows: `None` where it can't be told. A walk, as numbers
+/// equal each other in ways that no hash knows.
+fn search<S: Scope>(value: Value<'_>, list: Value<'_>, scope: &S) -> Option<Found> {
+    if matches!(value, Value::Missing | Value::Unreadable) {
+        return None;
+    }
+    let mut found = Found {
+        truth: Truth::False,
+        null: false,
+    };
+    // False where nothing is left to look for.
+    let mut goes_on = |element: Value<'_>| {
+        if !scope.spend() {
+            found.truth = found.truth.or(Truth::Indeterminate);
+            return false;
+        }
+        found.null |= matches!(element, Value::Null);
+        found.truth = found.truth.or(equal(value, element));
+        found.truth != Truth::True
+    };
     match list {
-        Value::Texts(texts) => any(texts.iter().map(|text| equal(value, Value::Text(text)))),
-        Value::Json(Json::Array(items)) => any(items.iter().map(|item| equal(value, item.into()))),
+        Value::Texts(texts) => {
+            texts.iter().all(|text| goes_on(Value::Text(text)));
+        }
+        Value::Json(Json::Array(items)) => {
+            items.iter().all(|item| goes_on(item.into()));
+        }
         Value::Missing
         | Value::Unreadable
         | Value::Null
@@ -72,20 +111,9 @@ pub(super) fn member(value: Value<'_>, list: Value<'_>) -> Truth {
         | Value::Number(_)
         | Value::Text(_)
         | Value::Wire(_)
-        | Value::Json(_) => Truth::Indeterminate,
+        | Value::Json(_) => return None,
     }
-}
-
-/// The same, where a null in the list says nothing, as a reference to null does.
-pub(super) fn member_of_fact(value: Value<'_>, list: Value<'_>) -> Truth {
-    let holey = matches!(list, Value::Json(Json::Array(items)) if items.contains(&Json::Null));
-    if !holey {
-        return member(value, list);
-    }
-    match (value, member(value, list)) {
-        (Value::Null, _) | (_, Truth::False | Truth::Indeterminate) => Truth::Indeterminate,
-        (_, Truth::True) => Truth::True,
-    }
+    Some(found)
 }
 
 /// What an operand stands for. A reference to null stands for nothing.

@@ -77,6 +77,8 @@ pub(super) struct Domain {
     pub(super) lower_case: bool,
     /// Whether text there is always an IP address.
     pub(super) address: bool,
+    /// Whether text there is always the host of a request, in its one form.
+    pub(super) requested: bool,
     /// What a `*` in a glob stops at.
     pub(super) separator: u8,
 }
@@ -87,6 +89,7 @@ const TYPED: Domain = Domain {
     untyped: false,
     lower_case: false,
     address: false,
+    requested: false,
     separator: b'/',
 };
 
@@ -148,7 +151,10 @@ impl Domain {
                 ..TYPED
             },
             Kind::Body => TYPED,
-            Kind::Host => Domain::HOST,
+            Kind::Host => Domain {
+                requested: true,
+                ..Domain::HOST
+            },
             Kind::Address => Domain {
                 types: TEXT,
                 name: "the client's address",

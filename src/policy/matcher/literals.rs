@@ -9,6 +9,7 @@ use super::{Operand, Scope};
 use crate::policy::facts::FactRef;
 use crate::policy::fault::Fault;
 use crate::policy::json::Json;
+use crate::policy::normalise;
 use crate::policy::value::Value;
 use crate::yaml::{At, Problems, Yaml};
 
@@ -209,12 +210,18 @@ impl Reader<'_> {
 
 /// Whether a literal can be what a place holds; `whole` where it stands for all of it. The error says what would be right.
 pub(super) fn fits(text: &str, domain: &Domain, whole: bool) -> Result<(), String> {
+    if domain.requested && whole {
+        return normalise::check_host(text);
+    }
     if domain.lower_case && text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(format!(
             "{} is always in lower case; write `{}`",
             domain.name,
             text.to_ascii_lowercase()
         ));
+    }
+    if domain.requested {
+        return normalise::check_host_part(text);
     }
     // Only hosts have labels.
     if domain.separator == b'.' {
@@ -285,4 +292,8 @@ impl Scope for NoFacts {
     }
 
     fn note(&self, _: Fault) {}
+
+    fn spend(&self) -> bool {
+        true
+    }
 }

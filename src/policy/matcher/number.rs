@@ -15,6 +15,10 @@ pub const MAX_DIGITS: usize = 40;
 /// Largest magnitude of an exponent as written.
 pub const MAX_EXPONENT: i32 = 400;
 
+/// Longest text of a number, so that what is beyond the limits is known without reading it: whoever compares each of
+/// many elements with one of these would read it as often. A sign, the digits, a point and an exponent fit with ease.
+const MAX_TEXT: usize = 64;
+
 /// How two numbers stand to each other, as decimals and as the `f64`s nearest to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Comparison {
@@ -76,6 +80,9 @@ pub fn is_integer(text: &str) -> Truth {
 
 /// Whether untyped text is a number in its one plain form: `42`, `-0.5`; not `042`, `42.0`, `1e2`, `-0`, `+1`.
 pub fn is_canonical(text: &str) -> bool {
+    if text.len() > MAX_TEXT {
+        return false;
+    }
     let plain = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'-' | b'.'));
     plain && is_json_number(text) && text != "-0" && !(text.contains('.') && text.ends_with('0'))
 }
@@ -112,6 +119,9 @@ pub(super) struct Decimal {
 impl Decimal {
     /// Reads a JSON number; `None` where it is none, or beyond the limits.
     pub(super) fn parse(text: &str) -> Option<Decimal> {
+        if text.len() > MAX_TEXT {
+            return None;
+        }
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),

@@ -10,6 +10,7 @@ use super::pattern::Pattern;
 use super::url::UrlMatcher;
 use super::{JsonType, Kind, Matcher, Names, Op, Shape, affix};
 use crate::policy::json::{Json, Pointer};
+use crate::policy::normalise;
 use crate::yaml::{At, Key, Problems, Yaml, nearest, unknown_key};
 
 /// How deep matchers may stand in each other.
@@ -191,6 +192,12 @@ impl Reader<'_> {
             return None;
         }
         let fitting = |text: &str| fits_part(text, domain);
+        let fitting_end = |text: &str| {
+            if domain.requested {
+                normalise::check_host_end(text)?;
+            }
+            fits_part(text, domain)
+        };
         Some(match name {
             "eq" => Op::Eq(self.operand(at, domain)?),
             "ne" => Op::Ne(self.operand(at, domain)?),
@@ -207,7 +214,7 @@ impl Reader<'_> {
             "gt" => Op::Gt(self.bound(at, domain)?),
             "gte" => Op::Gte(self.bound(at, domain)?),
             "glob" => Op::Glob(self.texts(at, |text| {
-                fitting(text)?;
+                fitting_end(text)?;
                 Glob::new(text, domain.separator)
             })?),
             "matches" => Op::Matches(self.texts(at, Pattern::new)?),
@@ -215,7 +222,7 @@ impl Reader<'_> {
                 affix::check_prefix(text)?;
                 fitting(text)
             })?),
-            "suffix" => Op::Suffix(self.texts(at, fitting)?),
+            "suffix" => Op::Suffix(self.texts(at, fitting_end)?),
             "contains" => Op::Contains(self.parts(at, domain)?),
             "cidr" => Op::Cidr(self.texts(at, Cidr::parse)?),
             "url" => Op::Url(Box::new(self.url(at)?)),

@@ -1,6 +1,6 @@
 //! Matchers as tables: YAML text, value, verdict; and YAML text, problem.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::yaml;
@@ -15,6 +15,8 @@ mod texts;
 struct World {
     claims: Json,
     note: RefCell<Option<Fault>>,
+    /// How many comparisons with elements may be made.
+    left: Cell<u32>,
 }
 
 impl World {
@@ -26,6 +28,7 @@ impl World {
         World {
             claims: Json::parse(claims.as_bytes(), 64).unwrap(),
             note: RefCell::new(None),
+            left: Cell::new(u32::MAX),
         }
     }
 }
@@ -41,6 +44,12 @@ impl Scope for World {
 
     fn note(&self, fault: Fault) {
         self.note.borrow_mut().get_or_insert(fault);
+    }
+
+    fn spend(&self) -> bool {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.unwrap_or_default());
+        left.is_some()
     }
 }
 

@@ -89,6 +89,66 @@ pub(super) fn parse(text: &str) -> Result<Authority<'_>, Fault> {
     Ok(Authority { host, port })
 }
 
+/// Whether a request can have this host; the error says what would be right.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    match parse(text) {
+        Ok(Authority { port: Some(_), .. }) => return Err(NO_PORT.to_owned()),
+        Ok(Authority { host, port: None }) if host.bytes().any(|b| b.is_ascii_uppercase()) => {
+            return Err(format!(
+                "a host is always in lower case; write `{}`",
+                text.to_ascii_lowercase()
+            ));
+        }
+        Ok(_) => return Ok(()),
+        Err(_) => {}
+    }
+    let inside = text.strip_prefix('[').unwrap_or(text);
+    let inside = inside.strip_suffix(']').unwrap_or(inside);
+    if let Ok(address) = inside.parse::<Ipv6Addr>() {
+        return Err(format!("a request's host is written `[{address}]`"));
+    }
+    if let Some(name) = text.strip_suffix('.')
+        && parse(name).is_ok()
+    {
+        return Err(format!("a host has no trailing dot; write `{name}`"));
+    }
+    let last = text.rsplit('.').next().unwrap_or_default();
+    Err(if text.contains('/') {
+        "a host has no `/`".to_owned()
+    } else if text.contains(':') {
+        NO_PORT.to_owned()
+    } else if !text.is_ascii() {
+        format!("no request has the host `{text}`; write its `xn--` form")
+    } else if !last.is_empty() && reads_as_number(last.as_bytes()) {
+        format!("no request has the host `{text}`; an address is written like `127.0.0.1`")
+    } else {
+        format!("no request has the host `{text}`; write one like `api.example.com`")
+    })
+}
+
+/// Whether a host can hold this text, in which `*` is none of its characters; the error says what would be right.
+pub(crate) fn check_part(text: &str) -> Result<(), String> {
+    let of_a_host =
+        |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.:[]*".contains(*c);
+    match text.chars().find(|c| !of_a_host(c)) {
+        Some('/') => Err("a host has no `/`".to_owned()),
+        Some(c) if !c.is_ascii() => Err(format!("a host has no `{c}`; write its `xn--` form")),
+        Some(c) => Err(format!("a host has no `{}`", c.escape_default())),
+        None if text.contains("..") => Err("a host has no `..`".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Whether a host can end with this text.
+pub(crate) fn check_end(text: &str) -> Result<(), String> {
+    match text.strip_suffix('.') {
+        Some(rest) => Err(format!("a host has no trailing dot; write `{rest}`")),
+        None => Ok(()),
+    }
+}
+
+const NO_PORT: &str = "a host stands without its port";
+
 fn split(text: &str) -> Option<(&str, Option<&str>)> {
     if text.starts_with('[') {
         let (address, rest) = text.split_at_checked(text.find(']')? + 1)?;
@@ -179,6 +239,32 @@ mod tests {
                 .unwrap_or_else(|fault| panic!("{text}: {fault}"))
                 .write(&mut out);
             assert_eq!(out, written, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_right_is_said() {
+        for (text, why) in [
+            ("API.example", "always in lower case; write `api.example`"),
+            ("a.example:80", "without its port"),
+            ("[::1]:80", "without its port"),
+            ("a/b", "no `/`"),
+            ("[2001:db8:0:0::1]", "written `[2001:db8::1]`"),
+            ("2001:db8:0::1", "written `[2001:db8::1]`"),
+            ("::1", "written `[::1]`"),
+            ("example.com.", "no trailing dot; write `example.com`"),
+            ("127.1", "an address is written like `127.0.0.1`"),
+            ("0x7f.0x1", "an address is written like `127.0.0.1`"),
+            ("a..b", "no request has the host `a..b`"),
+            ("", "no request has the host ``"),
+            ("user@a", "no request has the host `user@a`"),
+            ("b\u{fc}cher.example", "write its `xn--` form"),
+        ] {
+            let told = check(text).unwrap_err();
+            assert!(told.contains(why), "{text}: {told}");
+        }
+        for text in ["a_b.c", "-a", "127.0.0.1", "[::1]", "xn--bcher-kva.example"] {
+            assert_eq!(check(text), Ok(()), "{text}");
         }
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Parsers differ in what they do, how often and in which order: nginx decodes `%2F` and then splits, some
 //! frameworks decode a second time, Tomcat and Jetty cut `;name=value` out of each segment (before or after
-//! decoding, by version), WildFly ends the path at the first `;`, file servers merge slashes. So each of
-//! these is a step, and the readings are all that any order of steps leads to. The steps only shorten, so the
-//! set is finite; a path for which it grows past a bound is refused. A reading with a dot segment, a backslash
-//! or a control character refuses the path whatever the route lets stand.
+//! decoding, by version), Python's `urlparse` out of the last one alone, WildFly ends the path at the first `;`,
+//! file servers merge slashes. So each of these is a step, and the readings are all that any order of steps leads
+//! to. The steps only shorten, so the set is finite; a path for which it grows past a bound is refused. A reading
+//! with a dot segment, a backslash or a control character refuses the path whatever the route lets stand.
 
 use super::path::{self, MOST_SEGMENTS};
 use super::{Piece, Reading};
@@ -49,31 +49,41 @@ pub(super) fn of<'s>(
     Ok(found)
 }
 
-/// The two ways to cut parameters out before anything is decoded, as Tomcat and Jetty do: an encoded semicolon is
+/// The ways to cut parameters out before anything is decoded, as Tomcat and Jetty do: an encoded semicolon is
 /// then a part of the name that stays. The steps, which see what is decoded, can't tell it from a plain one, so only
 /// where both are there do they miss these.
 fn cut_before_decoding(path: &str) -> Result<Vec<Vec<Piece>>, Fault> {
     if !path.contains(';') || !path.contains("%3B") {
         return Ok(Vec::new());
     }
-    let decoded = |path: &str| {
+    let inner = |path: &'_ str| {
         let inner = path.strip_prefix('/').unwrap_or(path);
-        let inner = inner.strip_suffix('/').unwrap_or(inner);
-        let segments = inner.split('/');
-        segments
-            .map(|raw| Ok(piece(&path::decode(before_semicolon(raw))?, true)))
-            .collect::<Result<Vec<Piece>, Fault>>()
+        inner.strip_suffix('/').unwrap_or(inner).to_owned()
     };
-    Ok(vec![decoded(path)?, decoded(before_semicolon(path))?])
+    let decoded = |text: &str| Ok(piece(&path::decode(text)?, true));
+    let cut = |path: &str| {
+        let segments = inner(path);
+        let segments = segments.split('/').map(before_semicolon);
+        segments.map(decoded).collect::<Result<Vec<_>, Fault>>()
+    };
+    let whole = inner(path);
+    let last = whole.rsplit('/').next().unwrap_or_default();
+    let cut_last = whole.strip_suffix(last).unwrap_or_default().split('/');
+    let mut cut_last: Vec<_> = cut_last.map(decoded).collect::<Result<_, Fault>>()?;
+    // what stood behind the last slash is cut
+    cut_last.pop();
+    cut_last.push(decoded(before_semicolon(last))?);
+    Ok(vec![cut(path)?, cut(before_semicolon(path))?, cut_last])
 }
 
 /// A step gives other pieces, or nothing where it changes nothing.
 type Step = fn(&[Piece]) -> Result<Option<Vec<Piece>>, Fault>;
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     split_slashes,
     decode_again,
     cut_parameters,
+    cut_last_parameters,
     end_at_semicolon,
     drop_empty,
 ];
@@ -123,6 +133,16 @@ fn cut_parameters(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
     Ok(Some(pieces.iter().map(cut).collect()))
 }
 
+/// Cuts `;` and what follows out of the last piece alone, as Python's `urlparse` does.
+fn cut_last_parameters(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
+    let Some((last, others)) = pieces.split_last().filter(|(p, _)| p.text.contains(';')) else {
+        return Ok(None);
+    };
+    let mut cut = others.to_vec();
+    cut.push(piece(before_semicolon(&last.text), last.begins));
+    Ok(Some(cut))
+}
+
 /// Ends the path at its first `;`.
 fn end_at_semicolon(pieces: &[Piece]) -> Result<Option<Vec<Piece>>, Fault> {
     let Some(last) = pieces.iter().position(|p| p.text.contains(';')) else {
@@ -164,5 +184,5 @@ fn piece(text: &str, begins: bool) -> Piece {
     }
 }
 
-/// The most readings of a path. With every opt-in used once there are 17, so this refuses only what is made to.
+/// The most readings of a path. One that uses every opt-in stays below, so this refuses only what is made to.
 const MOST_READINGS: usize = 48;

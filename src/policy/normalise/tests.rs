@@ -240,6 +240,7 @@ fn readings_are_all_that_the_known_parsers_take() {
         ("/a//b", &["/a/b"]),
         ("//", &[""]),
         ("/a;x/b", &["/a/b", "/a"]),
+        ("/a;/b;x", &["/a/b", "/a;/b", "/a"]),
         ("/;x/admin", &["//admin", "/", "/admin", ""]),
         ("/a;x%2Fb", &["/a;x|b", "/a", "/a|b"]),
         ("/%2561dmin", &["/admin"]),
@@ -264,9 +265,14 @@ fn a_parameter_beside_an_encoded_semicolon_hides_no_name() {
     let cases: &[(&str, &[&str])] = &[
         ("/a%3Bb;c", &["/a;b", "/a"]),
         ("/a%3bb;c/d", &["/a;b/d", "/a;b", "/a/d", "/a"]),
-        ("/a;c/b%3Bd/", &["/a/b;d", "/a", "/a/b"]),
+        ("/a;c/b%3Bd/", &["/a/b;d", "/a", "/a/b", "/a;c/b"]),
         ("/a;c%3Bd", &["/a"]),
         ("/a%3Bb", &["/a"]),
+        ("/q/x%3B/secret;y", &["/q/x;/secret", "/q/x/secret", "/q/x"]),
+        (
+            "/a;c/b%3Bd;e",
+            &["/a/b;d", "/a", "/a;c/b;d", "/a/b", "/a;c/b"],
+        ),
     ];
     for (raw, expected) in cases {
         let canonical = of_path(raw).unwrap_or_else(|fault| panic!("{raw}: {fault}"));

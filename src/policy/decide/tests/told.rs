@@ -16,7 +16,7 @@ const POLICIES: &str = "
   - { id: shy, who: any, do: \"POST /shy\", mode: shadow, body: { /n: 1 } }
 ";
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What becomes of a POST with this body, when it is read as it is asked for.
@@ -27,14 +27,19 @@ fn told(policies: &str, path: &str, content_type: &str, body: &str) -> String {
     })
 }
 
-fn consider<T>(
+/// Looks at a POST to a path, and the query behind it, if any.
+pub(super) fn consider<T>(
     set: &PolicySet,
-    path: &str,
+    target: &str,
     content_type: &str,
     body: &str,
     then: impl FnOnce(Considered<'_>) -> T,
 ) -> T {
-    let request = Canonical::new("POST", "api.example.com", path, None).unwrap();
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let request = Canonical::new("POST", "api.example.com", path, query).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
     let principal = Principal::default();
@@ -93,7 +98,7 @@ fn tell(considered: Considered<'_>, body: &str) -> String {
 fn a_decision_tells_what_it_judged_and_what_shadows_say() {
     let long = "é".repeat(70);
     let long_body = format!(r#"{{"n":1,"s":"{long}"}}"#);
-    let cut = format!("body/s={}", &long[..128]);
+    let cut = format!("body/s={}", long.get(..128).unwrap());
     let long_told = format!(
         r#"json json | permit c | {:?} | ["z:Permit"] | /{{y...}}"#,
         ["body/n=1".to_owned(), cut]

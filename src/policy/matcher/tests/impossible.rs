@@ -84,6 +84,56 @@ fn what_can_never_hold() {
         ),
         (
             Host,
+            "\"[2001:db8:0:0::1]\"",
+            "1:4 m: a request's host is written `[2001:db8::1]`",
+        ),
+        (
+            Host,
+            "{ eq: \"::1\" }",
+            "1:10 m.eq: a request's host is written `[::1]`",
+        ),
+        (
+            Host,
+            "[a.example, example.com.]",
+            "1:16 m[1]: a host has no trailing dot; write `example.com`",
+        ),
+        (
+            Host,
+            "\"127.1\"",
+            "1:4 m: no request has the host `127.1`; an address is written like `127.0.0.1`",
+        ),
+        (
+            Host,
+            "{ not_in: [a..b] }",
+            "1:15 m.not_in[0]: no request has the host `a..b`; write one like `api.example.com`",
+        ),
+        (
+            Host,
+            "bücher.example",
+            "1:4 m: no request has the host `bücher.example`; write its `xn--` form",
+        ),
+        (
+            Host,
+            "{ glob: \"*.bücher.example\" }",
+            "1:12 m.glob: a host has no `ü`; write its `xn--` form",
+        ),
+        (
+            Host,
+            "{ suffix: .example.com. }",
+            "1:14 m.suffix: a host has no trailing dot; write `.example.com`",
+        ),
+        (
+            Host,
+            "{ glob: \"*.example.com.\" }",
+            "1:12 m.glob: a host has no trailing dot; write `*.example.com`",
+        ),
+        (
+            Host,
+            "{ contains: \"a b\" }",
+            "1:16 m.contains: a host has no ` `",
+        ),
+        (
+            Host,
             "{ suffix: .com/ }",
             "1:14 m.suffix: a host has no `/`",
         ),

@@ -261,3 +261,30 @@ fn what_is_ambiguous_inside_leaves_a_fault() {
         assert_eq!(*world.note.borrow(), fault, "{matcher} on {value}");
     }
 }
+
+/// Each comparison with an element is counted; where they run out, what was found so far stands if it is certain.
+#[test]
+fn comparisons_are_counted() {
+    let every = "{ every: { in: $claims/repos } }"; // a, b
+    let none = "{ none: { in: $claims/repos } }";
+    for (matcher, value, left, expected) in [
+        (every, r#"["b", "b"]"#, 4, T),
+        (every, r#"["b", "b"]"#, 3, I),
+        (every, r#"["a", "a", "a"]"#, 3, T),
+        (every, r#"["c", "b"]"#, 2, F),
+        (every, r#"["c", "b"]"#, 1, I),
+        (none, r#"["c", "a"]"#, 3, F),
+        (none, r#"["c", "d"]"#, 3, I),
+        (none, r#"["c", "d"]"#, 4, T),
+        ("{ not_in: $claims/repos }", r#""c""#, 2, T),
+        ("{ not_in: $claims/repos }", r#""c""#, 1, I),
+        ("{ in: $claims/holey }", r#""a""#, 1, T),
+        ("{ contains: [z, b] }", r#"["a", "b"]"#, 4, T),
+        ("{ contains: [z, b] }", r#"["a", "b"]"#, 3, I),
+    ] {
+        let world = World::new();
+        world.left.set(left);
+        let read = read(matcher, Body).unwrap();
+        assert_eq!(test(&read, value, &world), expected, "{matcher} on {value}");
+    }
+}
