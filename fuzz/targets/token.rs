@@ -300,7 +300,9 @@ fn object(good: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
 }
 
 fn header_says(header: &str, signer: &Signer, algorithm: Algorithm) {
-    let read: Other = serde_json::from_str(header).expect("an object");
+    let Some(read) = other(header) else {
+        return;
+    };
     assert_eq!(
         read["alg"].as_str(),
         Some(&*format!("{algorithm:?}")),
@@ -327,13 +329,19 @@ fn header_says(header: &str, signer: &Signer, algorithm: Algorithm) {
     assert!(["at+jwt", "jwt", "application/at+jwt", "application/jwt"].contains(&&*kind));
 }
 
+/// What serde_json reads; nothing where a number is one that no f64 holds, which is a number all the same.
+fn other(text: &str) -> Option<Other> {
+    match serde_json::from_str(text) {
+        Ok(read) => Some(read),
+        Err(error) if error.to_string().starts_with("number out of range") => None,
+        Err(error) => panic!("{text}: {error}"),
+    }
+}
+
 /// The rules for claims, read by the other reader.
 fn claims_say(payload: &str, principal: &Principal) {
-    let claims: Other = match serde_json::from_str(payload) {
-        Ok(claims) => claims,
-        // A number that no f64 holds is a number all the same; only a policy that compares it minds.
-        Err(error) if error.to_string().starts_with("number out of range") => return,
-        Err(error) => panic!("{payload}: {error}"),
+    let Some(claims) = other(payload) else {
+        return;
     };
     assert!(
         same(&principal.claims, &claims),
