@@ -47,7 +47,7 @@ fn two_hundred_bodies_over_the_limit_at_once() {
         }
     });
     let announced = of_kind(&world.records(), "decision").len();
-    world.within(64, "200 chunked bodies over the limit", || {
+    world.within(96, "200 chunked bodies over the limit", || {
         let mut all: Vec<_> = (0..200)
             .map(|_| {
                 start(

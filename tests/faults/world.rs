@@ -92,7 +92,7 @@ routes:
   - {{ name: api, path: /, upstream: api }}
 upstreams:
   api: {{ addresses: "http://{api}" }}
-  odd: {{ addresses: "{odd}", connect_timeout: 1s, response_timeout: 1s, idle_timeout: 1s, keep_idle: 2 {odd_more} }}
+  odd: {{ addresses: "{odd}", connect_timeout: 5s, response_timeout: 5s, idle_timeout: 1s, keep_idle: 2 {odd_more} }}
 identity:
   providers:
     test: {{ issuer: test, audience: portcullis, algorithms: [HS256], keys: {{ secret: {{ file: shared.secret }} }}, agents: ["agent/own/**"] }}
