@@ -208,10 +208,10 @@ impl Upstream {
                     let seconds = started.elapsed().as_secs_f64();
                     self.context.observer.answered(&self.context.name, seconds);
                     connection.heed(response.headers());
-                    if alone {
+                    let two_framings = unframe(response.headers_mut());
+                    if alone || two_framings {
                         connection.serves_no_other();
                     }
-                    unframe(response.headers_mut());
                     return Ok(Sent {
                         response,
                         address: Arc::clone(&server.address),
@@ -399,11 +399,10 @@ fn blame(error: hyper::Error, body: Option<&BodyState>) -> UpstreamError {
     }
 }
 
-/// A length beside chunks has no meaning and must not be passed on (RFC 9112, 6.3).
-fn unframe(headers: &mut HeaderMap) {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-    }
+/// A length beside chunks has no meaning and must not be passed on (RFC 9112, 6.3). Tells whether there was one: where
+/// such a response ends is another matter to others.
+fn unframe(headers: &mut HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) && headers.remove(CONTENT_LENGTH).is_some()
 }
 
 /// `Keep-Alive: timeout=5, max=100`, a header of old that many servers still send.
