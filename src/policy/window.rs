@@ -126,16 +126,6 @@ impl Window {
             false => Hours::Until(end),
         }
     }
-
-    /// The facts that the window reads.
-    pub fn references(&self) -> impl Iterator<Item = &FactRef> {
-        [&self.from, &self.until]
-            .into_iter()
-            .filter_map(|moment| match moment {
-                Some(Moment::Fact(name)) => Some(name),
-                Some(Moment::At(_)) | None => None,
-            })
-    }
 }
 
 /// What `weekly` says of a moment.
