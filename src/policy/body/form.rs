@@ -23,6 +23,8 @@ pub(super) struct Names {
     watched: Vec<(Key<'static>, Box<str>)>,
     /// The same by their flat form.
     flat: Vec<(Cow<'static, str>, Box<str>)>,
+    /// The same by what stands before their brackets, and whether they are open.
+    bare: Vec<(Cow<'static, str>, bool, Box<str>)>,
     /// Whether there is a closed list, which makes every name one that is judged.
     closed: bool,
 }
@@ -40,9 +42,15 @@ impl Names {
             .map(|(key, name)| (key.flat.clone(), name.clone()))
             .collect();
         flat.sort_unstable();
+        let bare = watched.iter();
+        let mut bare: Vec<_> = bare
+            .map(|(key, name)| (key.bare.clone(), key.open, name.clone()))
+            .collect();
+        bare.sort_unstable();
         Names {
             watched,
             flat,
+            bare,
             closed,
         }
     }
@@ -65,6 +73,12 @@ impl Names {
         let alike = self.flat.iter().skip(start);
         let mut alike = alike.take_while(|(flat, _)| *flat == key.flat);
         if alike.any(|(_, watched)| **watched != *name) {
+            return Err(Fault::FormDuplicate);
+        }
+        let start = self.bare.partition_point(|(bare, ..)| **bare < *key.bare);
+        let alike = self.bare.iter().skip(start);
+        let mut alike = alike.take_while(|(bare, ..)| *bare == key.bare);
+        if alike.any(|(_, open, watched)| **watched != *name && (*open || key.open)) {
             return Err(Fault::FormDuplicate);
         }
         Ok(found)
@@ -112,6 +126,10 @@ pub(super) fn read<'b>(
     judged.sort_unstable_by(|a, b| a.flat.cmp(&b.flat));
     let mut pairs = judged.windows(2);
     twice |= pairs.any(|pair| matches!(pair, [a, b] if a.flat == b.flat));
+    // Of those with the same name before their brackets the open ones come first.
+    judged.sort_unstable_by(|a, b| (&a.bare, !a.open).cmp(&(&b.bare, !b.open)));
+    let mut pairs = judged.windows(2);
+    twice |= pairs.any(|pair| matches!(pair, [a, b] if a.bare == b.bare && a.open));
     if twice {
         return Err(Fault::FormDuplicate);
     }
@@ -162,6 +180,10 @@ struct Key<'n> {
     steps: String,
     /// All of it as one name, as PHP takes `a.b` and `a b` for `a_b`.
     flat: Cow<'n, str>,
+    /// What stands before the first bracket, as one name: PHP takes `a.b[]` for `a_b`.
+    bare: Cow<'n, str>,
+    /// Whether it is all of that, or whichever element of it comes next (`a`, `a[]`).
+    open: bool,
 }
 
 impl<'n> Key<'n> {
@@ -187,6 +209,11 @@ impl<'n> Key<'n> {
             base: lenient(base),
             steps,
             flat: lenient(name),
+            bare: lenient(name.split('[').next().unwrap_or(name)),
+            open: name.find('[').is_none_or(|at| {
+                let subscripts = name.get(at..).unwrap_or_default();
+                subscripts.starts_with("[]")
+            }),
         }
     }
 
@@ -195,6 +222,8 @@ impl<'n> Key<'n> {
             base: Cow::Owned(self.base.into_owned()),
             steps: self.steps,
             flat: Cow::Owned(self.flat.into_owned()),
+            bare: Cow::Owned(self.bare.into_owned()),
+            open: self.open,
         }
     }
 

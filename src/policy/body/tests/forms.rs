@@ -93,6 +93,12 @@ fn reads_forms() {
         (&["/a[x]"], "a[x]=1&a_x=2", Err(Twice)),
         (&["/a.x"], "a.x=1&a[x]=2", Err(Twice)),
         (&["/a_x"], "a_x=1&a[x]=2", Err(Twice)),
+        // PHP's name is what stands before the bracket, its points as underscores.
+        (&["/a_b"], "a_b=1&a.b[]=0", Err(Twice)),
+        (&["/a_b"], "x=1&a.b[c]=0", Err(Twice)),
+        (&["/a.b[]"], "a_b=1", Err(Twice)),
+        (&["/a_b[x]"], "a_b[x]=1&a.b[]=2", Err(Twice)),
+        (&["/a_b[x]"], "a_b[x]=1&a.b[y]=2", Ok(&["~1"])),
         (&["/a[x]"], "a[x]=1&a.y=2&a[xy]=3", Ok(&["~1"])),
         (&["/a"], "a=1&.a=2&b.a=3", Ok(&["~1"])),
         (&["/a[x]"], "a[x]=1&a[x][y]=1", Err(Twice)),
