@@ -24,10 +24,13 @@ use crate::metrics::Metrics;
 
 mod encode;
 mod line;
+pub mod note;
 pub mod read;
 pub mod record;
 mod recover;
+pub mod segment;
 mod sink;
+pub mod tree;
 mod writer;
 
 pub use self::record::{Early, End, StartEvent};
