@@ -375,7 +375,10 @@ fn fixed(before: &Config, after: &Config) -> Option<&'static str> {
     let audit = a.to == b.to
         && a.durability == b.durability
         && a.rotate_at == b.rotate_at
+        && a.rotate_every == b.rotate_every
         && a.keep == b.keep
+        && a.compress == b.compress
+        && a.checkpoints == b.checkpoints
         && a.queue == b.queue
         && a.refusals_per_second == b.refusals_per_second
         && a.node == b.node;

@@ -1,7 +1,7 @@
 //! The schema of audit records, version 1: this file is its one source.
 //!
 //! A record is one JSON object on one line. All begin with [`Envelope`]: `v`, `kind` (`decision`, `outcome`
-//! or `event`), `node` and `seq`; the fields of the struct of that kind follow, in the order given here.
+//! or `event`), `node`, `seq` and `prev`; the fields of the struct of that kind follow, in the order given here.
 //! What is absent isn't written. New fields may be added within a version, so a reader passes over what it
 //! doesn't know; none is removed, and none changes its meaning.
 //!
@@ -32,6 +32,9 @@ pub struct Envelope {
     pub node: String,
     /// The record's number on this node, over all kinds, from 1, without gaps, also over restarts.
     pub seq: u64,
+    /// The hash of the record before (see [`tree::leaf`](super::tree::leaf)); zeros before the first. Absent in a log without a chain.
+    #[serde(default)]
+    pub prev: Option<Sha256>,
 }
 
 /// What was decided about one request. Exactly one for each request, in the log before the request leaves.
@@ -282,10 +285,22 @@ pub enum Event<'a> {
             skip_serializing_if = "Option::is_none"
         )]
         since: Option<Timestamp>,
-        /// `recovered`: requests refused meanwhile; `torn`: bytes cut; `unreadable`: lines passed over.
+        /// `recovered`: requests refused meanwhile; `torn`: bytes; `unreadable`: lines; `unlinked`: records.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         count: Option<u64>,
     },
+}
+
+impl Event<'_> {
+    /// An event of the sink that needs no more words.
+    pub(super) fn sink(state: SinkState) -> Event<'static> {
+        Event::Sink {
+            state,
+            error: None,
+            since: None,
+            count: None,
+        }
+    }
 }
 
 /// The process started.
@@ -316,10 +331,20 @@ pub enum SinkState {
     Trouble,
     /// Records are written again.
     Recovered,
-    /// The last run's last line was half a line; it was cut off. No request was forwarded under it.
+    /// The last run's last line was half a line; it was set aside. No request was forwarded under it.
     Torn,
     /// Lines in the file are no records.
     Unreadable,
+    /// Records in the file don't carry the hash of the one before.
+    Unlinked,
+    /// The file didn't begin as a log's file does; it was set aside, and the chain begins anew.
+    SetAside,
+    /// The log isn't the one that its last checkpoint was signed for; none is signed any more.
+    Contradicted,
+    /// A checkpoint could not be written; it is tried again.
+    CheckpointFailed,
+    /// A closed file could not be compressed or removed.
+    KeepingFailed,
     /// The file could not be rotated; it goes on growing.
     RotationFailed,
     /// The file was removed while it was open; a new one was begun with the records from here on.
