@@ -5,8 +5,8 @@
 //! a new file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use super::AuditError;
@@ -35,9 +35,14 @@ impl Checkpoints {
         let mut options = OpenOptions::new();
         // what is in it isn't secret; who may write to it is the log's owner
         options.append(true).read(true).create(true).mode(0o644);
-        let mut file = options.open(path).map_err(error)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(error)?;
+        let file = options.open(path).map_err(error)?;
+        let found = file.metadata().map_err(error)?;
+        let none = || AuditError::NotCheckpoints { path: path.clone() };
+        if !found.is_file() {
+            return Err(none());
+        }
+        let text = end_of(&file, found.len()).map_err(error)?;
+        let text = String::from_utf8(text).map_err(|_| none())?;
         let whole: usize = notes(&text).map(|note| note.len() + 1).sum();
         let verifier = config.signer.verifier();
         let last = match notes(&text).last() {
@@ -47,10 +52,11 @@ impl Checkpoints {
         let half = text.get(whole..).unwrap_or_default();
         let last = match last.transpose() {
             Ok(last) if verifier.begins(half) => last,
-            Ok(_) | Err(_) => return Err(AuditError::NotCheckpoints { path: path.clone() }),
+            Ok(_) | Err(_) => return Err(none()),
         };
         if !half.is_empty() {
-            file.set_len(whole as u64).map_err(error)?;
+            file.set_len(found.len() - half.len() as u64)
+                .map_err(error)?;
         }
         Ok(Checkpoints {
             signer: config.signer.clone(),
@@ -93,3 +99,19 @@ impl Checkpoints {
         Ok(())
     }
 }
+
+/// The file's end, from the beginning of a note or of its signatures on: it holds the last note whole.
+fn end_of(file: &File, len: u64) -> io::Result<Vec<u8>> {
+    let start = len.saturating_sub(END_BYTES);
+    let mut end = vec![0; usize::try_from(len - start).unwrap_or_default()];
+    file.read_exact_at(&mut end, start)?;
+    let first = match start {
+        0 => 0,
+        _ => memchr::memmem::find(&end, b"\n\n").map_or(end.len(), |at| at + 2),
+    };
+    end.drain(..first);
+    Ok(end)
+}
+
+/// Far longer than a note.
+const END_BYTES: u64 = 64 << 10;

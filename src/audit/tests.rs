@@ -13,6 +13,7 @@ use super::*;
 use crate::config::{AuditTarget, Durability};
 use crate::policy::{self, Json, Reason};
 
+mod checkpoints;
 mod disk;
 mod schema;
 

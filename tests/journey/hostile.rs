@@ -236,8 +236,7 @@ impl Bench {
         let text = std::fs::read_to_string(self.gateway.file("audit.jsonl")).unwrap();
         // The last line may be half written.
         let end = text.rfind('\n').map_or(0, |at| at + 1);
-        let records = text[self.read..end]
-            .lines()
+        let records = portcullis::audit::segment::records(&text[self.read..end])
             .map(|line| serde_json::from_str(line).unwrap())
             .filter(|record: &Value| {
                 record["kind"] == kind && record["request"]["path"] != client::CONTROL_PATH

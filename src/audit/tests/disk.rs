@@ -310,11 +310,11 @@ fn a_device_that_is_full_refuses_the_start() {
 }
 
 /// A file system of 64 KiB, for as long as this lives; `None` where mounting isn't permitted.
-struct SmallDisk(tempfile::TempDir);
+pub(super) struct SmallDisk(pub(super) tempfile::TempDir);
 
 impl SmallDisk {
     #[expect(clippy::print_stderr, reason = "a test that is passed over says so")]
-    fn mount() -> Option<SmallDisk> {
+    pub(super) fn mount() -> Option<SmallDisk> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64k", "none"])
@@ -328,7 +328,7 @@ impl SmallDisk {
     }
 
     /// Takes all its space.
-    fn fill(&self) -> PathBuf {
+    pub(super) fn fill(&self) -> PathBuf {
         let path = self.0.path().join("filler");
         let mut filler = File::create(&path).unwrap();
         let page = [0; 4096];
