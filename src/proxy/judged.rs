@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::inspect::Whole;
 use crate::policy::{
-    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet,
+    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, Permit, PolicySet,
     Principal, Verdict,
 };
 
@@ -69,18 +69,18 @@ impl Judged {
             && !self.headers.contains_key(header::CONTENT_ENCODING)
     }
 
-    /// Whether these policies would permit the request at this moment.
-    pub fn holds(
+    /// The permit that these policies would give the request at this moment.
+    pub fn permit(
         &self,
         policies: &PolicySet,
         content: &Content,
         depth: usize,
         now: Timestamp,
-    ) -> bool {
+    ) -> Option<Permit> {
         let candidates = policies.consider(&self.facts(now));
         match content.decide(candidates, depth).verdict {
-            Verdict::Permit(_) => true,
-            Verdict::Deny(_) => false,
+            Verdict::Permit(permit) => Some(permit),
+            Verdict::Deny(_) => None,
         }
     }
 }
