@@ -8,6 +8,8 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 use super::inspect::Whole;
+use crate::audit::record::JudgedField;
+use crate::audit::redact::Redaction;
 use crate::policy::{
     Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, Permit, PolicySet,
     Principal, Verdict,
@@ -78,7 +80,9 @@ impl Judged {
         now: Timestamp,
     ) -> Option<Permit> {
         let candidates = policies.consider(&self.facts(now));
-        match content.decide(candidates, depth).verdict {
+        // Nothing of this goes on record.
+        let (decision, _) = content.decide(candidates, depth, &Redaction::default());
+        match decision.verdict {
             Verdict::Permit(permit) => Some(permit),
             Verdict::Deny(_) => None,
         }
@@ -86,8 +90,14 @@ impl Judged {
 }
 
 impl Content {
-    /// The verdict on the candidates of the request that it came with. JSON may nest so deeply.
-    pub fn decide(&self, candidates: Considered<'_>, depth: usize) -> Decision {
+    /// The verdict on the candidates of the request that it came with, and what the record tells of the fields that they
+    /// judged. JSON may nest so deeply.
+    pub fn decide(
+        &self,
+        candidates: Considered<'_>,
+        depth: usize,
+        redaction: &Redaction,
+    ) -> (Decision, Vec<JudgedField>) {
         let read = |plan: BodyPlan<'_>| match (plan, self) {
             (BodyPlan::Json(projection), Content::Whole(Whole { bytes, .. })) => {
                 Some(BodyFields::json(bytes, projection, depth))
@@ -115,6 +125,7 @@ impl Content {
             (None, Body::Fields(_)) => Body::Unread,
             (None, body) => body,
         };
-        candidates.decide_both(body, shadow_body)
+        let told = redaction.told(&candidates, body);
+        (candidates.decide_both(body, shadow_body), told)
     }
 }
