@@ -1,7 +1,7 @@
 //! The record of every decision: one line before a request leaves, one when it has ended.
 //!
 //! [`record`] is the schema. `sink.rs` is a file or standard output, `writer.rs` numbers lines and gets them
-//! there, `line.rs` formats them, `recover.rs` closes what a crash left open, [`read`] reads lines back.
+//! there, `line.rs` formats them, [`redact`] says what of judged fields they tell, `recover.rs` closes what a crash left open, [`read`] reads lines back.
 //!
 //! Records are never dropped: a sink that is full or fails makes [`Audit::decided`] wait or fail, and then
 //! nothing may be forwarded. Deliberately absent: what the records are about (see [`record`]), and any way
@@ -31,6 +31,7 @@ pub mod note;
 pub mod read;
 pub mod record;
 mod recover;
+pub mod redact;
 pub mod segment;
 mod sink;
 pub mod tree;

@@ -17,6 +17,7 @@ use crate::audit::note::Signer;
 use crate::policy::normalise::Opaque;
 use crate::yaml::Problem;
 
+pub mod fields;
 mod identity;
 mod jwks;
 mod listeners;
@@ -31,6 +32,7 @@ mod tls;
 pub mod units;
 mod upstreams;
 
+pub use fields::Fields;
 pub use secrets::Env;
 
 /// A whole, valid configuration.
@@ -314,6 +316,8 @@ pub struct Audit {
     pub refusals_per_second: u32,
     /// The node's name in each record.
     pub node: Arc<str>,
+    /// What records tell of judged fields.
+    pub fields: Fields,
 }
 
 /// Signed checkpoints over the audit log.

@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::Running;
 use crate::audit::record::Event;
+use crate::audit::redact::Redaction;
 use crate::config::Config;
 use crate::policy::PolicySet;
 use crate::proxy::routes::Routes;
@@ -178,6 +179,7 @@ impl Running {
         self.shared.replace(Snapshot {
             generation: before.generation + 1,
             routes: Routes::new(&config.routes),
+            redaction: Redaction::new(&config.audit.fields, &policies),
             policies: policies.clone(),
             identifier,
             loaded_at: now,

@@ -461,6 +461,7 @@ impl Folder {
         folder.write("upstream.secret", format!("{UPSTREAM}\n"));
         folder.write("two-lines.secret", format!("{UPSTREAM}\n{UPSTREAM}\n"));
         folder.write("shared.secret", format!("{SHARED}\r\n"));
+        folder.write("fields.key", format!("{SHARED}\n"));
         folder.write("empty.secret", "\n");
         folder.write("blank.secret", "key \n");
         folder.write("open.secret", UPSTREAM);

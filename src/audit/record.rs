@@ -6,7 +6,8 @@
 //! doesn't know; none is removed, and none changes its meaning.
 //!
 //! Deliberately absent: tokens, claims, header values, query values, bodies. A record names who asked for
-//! what, and by its digest which content; it never holds the content.
+//! what, and by its digest which content; of the content it holds the judged fields that `audit.fields` lists, and without
+//! that list nothing.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 mod parts;
 
-pub use self::parts::{Ids, JudgedFields, QueryNames, Shadows};
+pub use self::parts::{Ids, JudgedField, JudgedFields, QueryNames, Shadows};
 use super::encode;
 use crate::policy::{self, Reason};
 
@@ -135,7 +136,7 @@ pub struct Principal<'a> {
 /// The request. Where it was refused before it could be read (DESIGN 4), only what was read is there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Request<'a> {
-    /// The method.
+    /// The method, where it looks like one: `[A-Z-]`, at most 32 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Cow<'a, str>>,
     /// The host, lower-cased, without its port.
@@ -153,8 +154,8 @@ pub struct Request<'a> {
     /// SHA-256 of the body (lower-case hex), where it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<Sha256>,
-    /// The body's fields that policies judged, and their values as text, in the policies' order: scalars only, at most 16,
-    /// cut at 128 bytes. Containers are left to the digest.
+    /// The body's fields that policies judged and `audit.fields` lets be told, in the policies' order: scalars only, at most
+    /// 16. The value is its text, cut at 128 bytes, or `hmac-sha256:` and 64 hex digits. Containers are left to the digest.
     #[serde(default, skip_serializing_if = "JudgedFields::is_empty")]
     pub judged: JudgedFields<'a>,
     /// The judged fields that failed and that the caller sent, such as `body/branch`.

@@ -29,6 +29,7 @@ fn config(to: AuditTarget, durability: Durability) -> config::Audit {
         queue: 64,
         refusals_per_second: 3,
         node: "n1".into(),
+        fields: config::Fields::default(),
     }
 }
 

@@ -261,6 +261,16 @@ pub static AUDIT: Section = Section { name: "audit", about: "The record of decis
     or("8192", "queue", Kind::Count(1, 1_048_576, None), "Records held in `strict` and `buffered` before requests wait."),
     or("100", "refusals_per_second", Kind::Count(0, 1_000_000, None), "Refusals before identity that get a record of their own; those above are counted."),
     or("auto", "node", Kind::Text, "This node's name in each record; `auto`: the host's name."),
+    or("[]", "fields", Kind::List(&Kind::Section(&AUDIT_FIELDS)), "What records tell of the fields that policies judged in a body; empty: no values."),
+    key("fields_key", Kind::Section(&SECRET), "The key of `as: hmac`: at least 32 bytes, by `file` or `env`."),
+], one_of: &[]};
+
+/// An item of `fields`.
+#[rustfmt::skip]
+pub static AUDIT_FIELDS: Section = Section { name: "audit_fields", about: "Fields of bodies, and how records tell them where these policies judged them.", keys: &[
+    must("fields", Kind::OneOrMany(&Kind::Text), "Fields by name or glob: `body/branch`, `body/arguments/**`."),
+    key("policies", Kind::OneOrMany(&Kind::Text), "Ids of policies, or globs; one of them must have judged the field. Absent: any."),
+    must("as", Kind::Word(&["shown", "hmac"]), "`shown`: as it came, cut at 128 bytes; `hmac`: HMAC-SHA-256 of the whole value under `fields_key`. Where several rules fit, hmac counts."),
 ], one_of: &[]};
 
 /// `checkpoints` of the audit log.
@@ -325,7 +335,7 @@ pub static SECTIONS: &[&Section] = &[
     &CLAIMS,
     &AUDIT,
     &CHECKPOINTS,
-    &CHECKPOINTS,
+    &AUDIT_FIELDS,
     &ADMIN,
     &LIMITS,
     &TIMEOUTS,

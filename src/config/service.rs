@@ -10,8 +10,8 @@ use super::load::Loader;
 use super::raw::{ADMIN, AUDIT, CHECKPOINTS, LIMITS, LOG, TIMEOUTS};
 use super::read::Reader;
 use super::{
-    Audit, AuditTarget, Checkpoints, Durability, Limits, Listener, Log, Timeouts, listeners,
-    secrets,
+    Audit, AuditTarget, Checkpoints, Durability, Limits, Listener, Log, Timeouts, fields,
+    listeners, secrets,
 };
 use crate::audit::note::Signer;
 use crate::yaml::{At, Yaml};
@@ -76,6 +76,7 @@ pub(super) fn audit(file: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Audit> {
         let wanted = "expected at most 253 bytes without control characters";
         cx.problem(&reader.value("node")?, wanted);
     }
+    let fields = fields::read(&reader, cx);
     Some(Audit {
         to,
         durability,
@@ -92,6 +93,7 @@ pub(super) fn audit(file: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Audit> {
             "auto" => host_name(cx).into(),
             node => node.into(),
         },
+        fields,
     })
 }
 

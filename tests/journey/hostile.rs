@@ -273,7 +273,7 @@ impl Suite {
             provider: given("provider").unwrap_or(usual.provider),
             more: given("more").unwrap_or(usual.more),
             // each refusal has its record, however fast they come
-            audit: ", refusals_per_second: 1000000",
+            audit: ", refusals_per_second: 1000000, fields: [{ fields: body/**, as: shown }]",
             policy_files: ", control.yaml",
             addresses: &[format!("http://{}", recording.address)],
             files: &[("control.yaml", control)],
