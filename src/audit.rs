@@ -23,14 +23,18 @@ use crate::config;
 use crate::metrics::Metrics;
 
 mod encode;
+pub mod files;
+pub mod filter;
 mod line;
 pub mod note;
+pub mod query;
 pub mod read;
 pub mod record;
 mod recover;
 pub mod segment;
 mod sink;
 pub mod tree;
+pub mod view;
 mod writer;
 
 pub use self::record::{Early, End, StartEvent};
