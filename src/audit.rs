@@ -27,6 +27,7 @@ pub mod files;
 pub mod filter;
 mod line;
 pub mod note;
+pub mod ocsf;
 pub mod query;
 pub mod read;
 pub mod record;

@@ -10,6 +10,7 @@ use crate::audit::query::{QueryError, Tally};
 
 mod columns;
 mod counts;
+mod export;
 mod init;
 mod query;
 mod select;
@@ -28,6 +29,8 @@ enum Command {
     Init(init::Args),
     /// Find records, or count them.
     Query(query::Args),
+    /// Write decisions in the form of another schema.
+    Export(export::Args),
 }
 
 /// Runs the subcommand.
@@ -35,6 +38,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
     match &args.command {
         Command::Init(args) => init::run(args, out),
         Command::Query(args) => query::run(args, out),
+        Command::Export(args) => export::run(args, out),
     }
 }
 
@@ -46,6 +50,15 @@ struct Told {
 }
 
 impl Told {
+    /// How a search ended that found something or not.
+    fn exit(&self, any: bool) -> Exit {
+        match (self.incomplete, any) {
+            (true, _) => Exit::Usage,
+            (false, true) => Exit::Fine,
+            (false, false) => Exit::Found,
+        }
+    }
+
     /// Tells what was wrong with a file; the error is that of the output.
     fn file(
         &mut self,

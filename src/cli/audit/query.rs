@@ -114,11 +114,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
             query.unfollowed
         ));
     }
-    Ok(match (told.incomplete, any) {
-        (true, _) => Exit::Usage,
-        (false, true) => Exit::Fine,
-        (false, false) => Exit::Found,
-    })
+    Ok(told.exit(any))
 }
 
 const OUT_BYTES: usize = 64 << 10;
