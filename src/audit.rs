@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 mod encode;
 pub mod files;
 pub mod filter;
+pub mod follow;
 mod line;
 pub mod note;
 pub mod ocsf;

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -79,27 +79,63 @@ impl Part {
 
 /// The files of the log at `path` as they are at this moment, the oldest first.
 pub fn parts(path: &Path) -> io::Result<Vec<Part>> {
-    let current = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        file => Some(file?),
+    let (current, missing) = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => (None, Some(error)),
+        file => (Some(file?), None),
+    };
+    let own = match &current {
+        Some(file) => Some((file.metadata()?, begins_at_start(file)?)),
+        None => None,
     };
     let mut parts = Vec::new();
     for path in closed_files(path)? {
-        let path_of = |path| Part { path, held: None };
-        match (&current, std::fs::metadata(&path)) {
-            // it was closed after it was opened
-            (Some(open), Ok(there)) if is_same(&open.metadata()?, &there) => {}
-            _ => parts.push(path_of(path)),
+        let closed_since = match &own {
+            Some((own, first)) => is_now(&path, own, first.as_ref())?,
+            None => false,
+        };
+        if !closed_since {
+            parts.push(Part { path, held: None });
         }
     }
-    if current.is_none() && parts.is_empty() {
-        return Err(ErrorKind::NotFound.into());
+    if let Some(error) = missing.filter(|_| parts.is_empty()) {
+        return Err(error);
     }
     parts.extend(current.map(|file| Part {
         path: path.to_owned(),
         held: Some(file),
     }));
     Ok(parts)
+}
+
+/// Whether this closed file is one that was the current one when it was opened: the same file, or, compressed since, what
+/// begins with the same record.
+pub(super) fn is_now(
+    closed: &Path,
+    opened: &std::fs::Metadata,
+    first: Option<&Begins>,
+) -> io::Result<bool> {
+    match std::fs::metadata(closed) {
+        Ok(there) if is_same(opened, &there) => Ok(true),
+        Ok(_) | Err(_) => match open(closed) {
+            Ok(file) => {
+                let other = begins(file)?;
+                Ok(other.is_some_and(|other| first.is_some_and(|first| other.begins_as(first))))
+            }
+            // removed as too old, or not to be read; who reads it says so
+            Err(_) => Ok(false),
+        },
+    }
+}
+
+fn begins_at_start(mut file: &File) -> io::Result<Option<Begins>> {
+    let first = match is_compressed(file) {
+        Ok(false) => begins(file)?,
+        // it is no log that goes on
+        Ok(true) => None,
+        Err(_) => return Ok(None), // a pipe: nothing may be taken from it
+    };
+    file.rewind()?;
+    Ok(first)
 }
 
 /// Whether both are the same file.
@@ -166,16 +202,23 @@ pub fn in_order(paths: &[PathBuf]) -> Result<Vec<Part>, ListError> {
 
 /// What a file begins with, in the order of a log.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Begins {
-    node: String,
+pub(super) struct Begins {
+    pub(super) node: String,
     /// The number of the first record in it, or that would be.
-    seq: u64,
+    pub(super) seq: u64,
     /// There is a record. (An idle log that is rotated leaves a file without.)
     recorded: bool,
 }
 
+impl Begins {
+    /// With the same record; of a file without records nothing is known but its place.
+    fn begins_as(&self, other: &Begins) -> bool {
+        (self.seq, &self.node) == (other.seq, &other.node) && self.recorded
+    }
+}
+
 /// The first record tells; without one, the header.
-fn begins(mut input: Box<dyn BufRead + Send>) -> io::Result<Option<Begins>> {
+pub(super) fn begins(mut input: impl Read) -> io::Result<Option<Begins>> {
     let mut lines = Lines::default();
     let mut found = None;
     while let Some(line) = lines.next(&mut input)? {
@@ -201,6 +244,15 @@ fn begins(mut input: Box<dyn BufRead + Send>) -> io::Result<Option<Begins>> {
         }
     }
     Ok(found)
+}
+
+/// Whether an open file is compressed.
+pub(super) fn is_compressed(file: &File) -> io::Result<bool> {
+    let mut magic = [0; GZIP.len()];
+    match file.read_exact_at(&mut magic, 0) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| magic == GZIP),
+    }
 }
 
 const GZIP: &[u8] = &[0x1f, 0x8b];

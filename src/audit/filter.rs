@@ -55,11 +55,10 @@ impl Filter {
     /// The same for lines that nobody has read.
     pub fn sieve(&self) -> Sieve {
         let group = |(field, patterns): &(Field, Vec<Pattern>)| {
-            let needles: Vec<Needle> = patterns.iter().map(|p| p.needle(*field)).collect();
-            let weight = needles.iter().map(|needle| needle.weight).min();
-            let finders = needles.iter().flat_map(|needle| &needle.texts);
-            let finders: Vec<_> = finders.map(|text| Finder::new(text).into_owned()).collect();
-            (weight, finders)
+            let alternatives: Vec<_> = patterns.iter().map(|p| p.needles(*field)).collect();
+            let weight = |needles: &Vec<Needle>| needles.first().map(|needle| needle.weight);
+            let weight = alternatives.iter().filter_map(weight).min();
+            (weight, alternatives)
         };
         let mut groups: Vec<_> = self.terms.iter().map(group).collect();
         // what tells most comes first, and is all that most lines are searched for
@@ -67,7 +66,7 @@ impl Filter {
         Sieve {
             since: self.since.and_then(encode::rfc3339),
             until: self.until.and_then(encode::rfc3339),
-            groups: groups.into_iter().map(|(_, finders)| finders).collect(),
+            groups: groups.into_iter().map(|(_, group)| group).collect(),
         }
     }
 }
@@ -78,18 +77,19 @@ pub struct Sieve {
     /// Rounded down to microseconds, as records are.
     since: Option<[u8; TIME_BYTES]>,
     until: Option<[u8; TIME_BYTES]>,
-    /// Of each group one must be in the line.
-    groups: Vec<Vec<Finder<'static>>>,
+    /// For each condition its alternatives, each of which is all that must be in the line for it.
+    groups: Vec<Vec<Vec<Needle>>>,
 }
 
 impl Sieve {
     /// Whether the line may be a record that fits. It must be one of ours: as the writer formats them.
     pub fn lets_through(&self, line: &[u8]) -> bool {
         self.in_time(line)
-            && self
-                .groups
-                .iter()
-                .all(|group| group.iter().any(|finder| finder.find(line).is_some()))
+            && self.groups.iter().all(|alternatives| {
+                alternatives
+                    .iter()
+                    .any(|needles| needles.iter().all(|needle| needle.is_in(line)))
+            })
     }
 
     /// A record of the same microsecond is left to the filter.
@@ -132,9 +132,10 @@ enum Pattern {
 }
 
 /// What must be in a line for a pattern to fit.
+#[derive(Debug)]
 struct Needle {
     /// In one of these forms.
-    texts: Vec<Vec<u8>>,
+    forms: Vec<Finder<'static>>,
     /// How much of it is the searched text: the more, the fewer lines have it.
     weight: usize,
 }
@@ -169,63 +170,58 @@ impl Pattern {
         rest.ends_with(&**last)
     }
 
-    fn needle(&self, field: Field) -> Needle {
+    /// All that a line must hold for the pattern to fit, what tells most first.
+    fn needles(&self, field: Field) -> Vec<Needle> {
         let parts = match self {
-            Pattern::Exact(exact) => return Needle::of(field, exact, Ends::Both),
+            Pattern::Exact(exact) => return vec![Needle::of(field, exact, true, true)],
             Pattern::Glob(parts) => parts.as_slice(),
         };
-        let longest = parts.iter().enumerate().max_by_key(|(_, part)| part.len());
-        match longest {
-            Some((0, part)) => Needle::of(field, part, Ends::First),
-            Some((index, part)) if !part.is_empty() => {
-                let ends = if index + 1 == parts.len() {
-                    Ends::Last
-                } else {
-                    Ends::None
-                };
-                Needle::of(field, part, ends)
-            }
-            // nothing but `*`: whatever has the field
-            Some(_) | None => Needle::of(field, "", Ends::First),
-        }
+        let last = parts.len().saturating_sub(1);
+        let mut needles: Vec<Needle> = parts
+            .iter()
+            .enumerate()
+            // the first one also where it is empty: the field must be there
+            .filter(|(at, part)| *at == 0 || !part.is_empty())
+            .map(|(at, part)| Needle::of(field, part, at == 0, at == last))
+            .collect();
+        needles.sort_by_key(|needle| std::cmp::Reverse(needle.weight));
+        needles
     }
 }
 
-/// Which ends of the value the text stands at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ends {
-    Both,
-    First,
-    Last,
-    None,
-}
-
 impl Needle {
-    fn of(field: Field, text: &str, ends: Ends) -> Needle {
-        let before = match (ends, field) {
-            (Ends::Last | Ends::None, _) => String::new(),
+    /// A part of a field's text that stands at its beginning, at its end, at both, or between.
+    fn of(field: Field, text: &str, first: bool, last: bool) -> Needle {
+        let before: &[String] = match (first, field) {
+            (false, _) => &[String::new()],
             // its place in the list isn't known
-            (Ends::Both | Ends::First, Field::Policy) => "\"".to_owned(),
-            (Ends::Both | Ends::First, _) => format!("\"{}\":\"", field.key()),
+            (true, Field::Policy) => &["[\"".to_owned(), ",\"".to_owned()],
+            (true, _) => &[format!("\"{}\":\"", field.key())],
         };
-        let after = match ends {
-            Ends::Both | Ends::Last => "\"",
-            Ends::First | Ends::None => "",
-        };
+        let after = if last { "\"" } else { "" };
         // decisions and outcomes are written by `line`, events by serde_json alone
-        let mut texts: Vec<Vec<u8>> = [line::encoded(text), serde_json::to_vec(text)]
+        let mut written: Vec<Vec<u8>> = [line::encoded(text), serde_json::to_vec(text)]
             .into_iter()
             .flatten()
-            .map(|quoted| {
-                let quoted = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-                [before.as_bytes(), quoted, after.as_bytes()].concat()
-            })
             .collect();
-        texts.dedup();
+        written.dedup();
+        let form = |(before, written): (&String, &Vec<u8>)| {
+            let inner = written.get(1..written.len() - 1).unwrap_or_default();
+            let form = [before.as_bytes(), inner, after.as_bytes()].concat();
+            Finder::new(&form).into_owned()
+        };
         Needle {
-            texts,
+            forms: before
+                .iter()
+                .flat_map(|before| written.iter().map(move |written| (before, written)))
+                .map(form)
+                .collect(),
             weight: text.len(),
         }
+    }
+
+    fn is_in(&self, line: &[u8]) -> bool {
+        self.forms.iter().any(|form| form.find(line).is_some())
     }
 }
 

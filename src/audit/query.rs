@@ -237,8 +237,8 @@ pub struct Lines {
     /// No line feed is between `start` and here.
     searched: usize,
     count: u64,
-    /// Within a line that is too long.
-    skipping: bool,
+    /// Of a line that is too long, the bytes that were dropped.
+    dropped: u64,
 }
 
 /// A line of an input.
@@ -248,6 +248,8 @@ pub struct Line<'l> {
     pub text: &'l [u8],
     /// It has a line feed.
     pub ended: bool,
+    /// Its bytes in the input, the line feed included.
+    pub bytes: u64,
 }
 
 impl Lines {
@@ -265,32 +267,32 @@ impl Lines {
                 self.start = end + 1;
                 self.searched = self.start;
                 self.count += 1;
-                let skipped = std::mem::take(&mut self.skipping);
-                return Ok(Some(self.line(start, end, true, skipped)));
+                return Ok(Some(self.line(start, end, true)));
             }
             self.searched = self.end;
             if self.end - self.start > LINE_BYTES {
-                self.skipping = true;
+                self.dropped += (self.end - self.start) as u64;
                 self.start = self.end;
             }
             if self.fill(input)? == 0 {
                 let (start, end) = (self.start, self.end);
-                let skipped = std::mem::take(&mut self.skipping);
-                if start == end && !skipped {
+                if start == end && self.dropped == 0 {
                     return Ok(None);
                 }
                 (self.start, self.searched) = (end, end);
                 self.count += 1;
-                return Ok(Some(self.line(start, end, false, skipped)));
+                return Ok(Some(self.line(start, end, false)));
             }
         }
     }
 
-    fn line(&self, start: usize, end: usize, ended: bool, skipped: bool) -> Line<'_> {
-        let text = self.buffer.get(start..end).filter(|_| !skipped);
+    fn line(&mut self, start: usize, end: usize, ended: bool) -> Line<'_> {
+        let dropped = std::mem::take(&mut self.dropped);
+        let text = self.buffer.get(start..end).filter(|_| dropped == 0);
         Line {
             text: text.unwrap_or_default(),
             ended,
+            bytes: dropped + (end - start) as u64 + u64::from(ended),
         }
     }
 
@@ -319,7 +321,7 @@ impl Lines {
 /// Fits the second-level cache, and makes reads few.
 const CHUNK: usize = 256 << 10;
 /// Longer than any record: the head of a request is far smaller.
-const LINE_BYTES: usize = 4 << 20;
+pub(super) const LINE_BYTES: usize = 4 << 20;
 /// Decisions whose outcome is looked for at a time: more than can be under way, in 32 MiB.
 const OPEN: usize = 1 << 20;
 

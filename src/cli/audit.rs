@@ -15,6 +15,7 @@ mod init;
 mod query;
 mod select;
 mod show;
+mod tail;
 
 /// Work with audit logs.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,8 @@ enum Command {
     Init(init::Args),
     /// Find records, or count them.
     Query(query::Args),
+    /// Show a log's last records, and those that come.
+    Tail(tail::Args),
     /// Write decisions in the form of another schema.
     Export(export::Args),
 }
@@ -38,6 +41,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
     match &args.command {
         Command::Init(args) => init::run(args, out),
         Command::Query(args) => query::run(args, out),
+        Command::Tail(args) => tail::run(args, out),
         Command::Export(args) => export::run(args, out),
     }
 }

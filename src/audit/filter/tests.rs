@@ -43,27 +43,37 @@ fn patterns() {
 #[test]
 fn needles_are_as_the_writer_writes() {
     for (field, pattern, needles) in [
-        (Field::Agent, "a\"b", &[r#""agent":"a\"b""#][..]),
-        (Field::Agent, "a*", &[r#""agent":"a"#]),
-        (Field::Agent, "*", &[r#""agent":""#]),
-        (Field::Agent, "ab*c", &[r#""agent":"ab"#]),
-        (Field::Agent, "a*bc*d", &["bc"]),
-        (Field::Agent, "a*bc", &["bc\""]),
-        (Field::Policy, "p", &["\"p\""]),
-        (Field::Policy, "*", &["\""]),
-        (Field::Verdict, "deny", &[r#""decision":"deny""#]),
+        (Field::Agent, "a\"b", &[&[r#""agent":"a\"b""#][..]][..]),
+        (Field::Agent, "a*", &[&[r#""agent":"a"#]]),
+        (Field::Agent, "*", &[&[r#""agent":""#]]),
+        (Field::Agent, "ab*c", &[&[r#""agent":"ab"#], &["c\""]]),
+        (
+            Field::Agent,
+            "a*bc*d",
+            &[&["bc"], &[r#""agent":"a"#], &["d\""]],
+        ),
+        (Field::Agent, "a*bc", &[&["bc\""], &[r#""agent":"a"#]]),
+        (Field::Policy, "p", &[&["[\"p\"", ",\"p\""]]),
+        (Field::Policy, "*", &[&["[\"", ",\""]]),
+        (Field::Verdict, "deny", &[&[r#""decision":"deny""#]]),
         (
             Field::Provider,
             "a\u{85}\u{7f}",
-            &[
+            &[&[
                 r#""provider":"a\u0085\u007f""#,
                 "\"provider\":\"a\u{85}\u{7f}\"",
-            ],
+            ]],
         ),
     ] {
-        let texts = Pattern::of(pattern).needle(field).texts;
-        let texts: Vec<&str> = texts.iter().map(|t| str::from_utf8(t).unwrap()).collect();
-        assert_eq!(texts, needles, "{pattern}");
+        let came = Pattern::of(pattern).needles(field);
+        let came: Vec<Vec<&str>> = came
+            .iter()
+            .map(|needle| {
+                let forms = needle.forms.iter().map(|form| form.needle());
+                forms.map(|form| str::from_utf8(form).unwrap()).collect()
+            })
+            .collect();
+        assert_eq!(came, needles, "{pattern}");
     }
 }
 
