@@ -128,7 +128,8 @@ impl<'f> Query<'f> {
             Shape::Header => return None,
             Shape::Ours { outcome } => {
                 let asked = self.wanted > 0 && self.sieve.lets_through(line.text);
-                if !asked && !(outcome && self.may_be_open(line.text)) {
+                let followed = || outcome && self.may_be_open(line.text);
+                if !(asked || followed()) {
                     return None;
                 }
             }

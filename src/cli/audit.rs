@@ -28,12 +28,13 @@ pub struct Args {
 enum Command {
     /// Make the key that signs a log's checkpoints.
     Init(init::Args),
+    // boxed: their filters are many
     /// Find records, or count them.
-    Query(query::Args),
+    Query(Box<query::Args>),
     /// Show a log's last records, and those that come.
-    Tail(tail::Args),
+    Tail(Box<tail::Args>),
     /// Write decisions in the form of another schema.
-    Export(export::Args),
+    Export(Box<export::Args>),
 }
 
 /// Runs the subcommand.

@@ -103,17 +103,18 @@ fn compress(path: &Path) {
 fn half_a_line_waits_for_its_end() {
     let mut log = Log::with(&lines(1..=2));
     assert_eq!(log.look(), (vec![], vec![]));
-    let (begin, end) = (line(3)[..30].to_owned(), line(3)[30..].to_owned());
-    log.append(&begin);
+    let three = line(3);
+    let (begin, end) = three.split_at(30);
+    log.append(begin);
     assert_eq!(log.look(), (vec![], vec![]));
-    log.append(&end);
+    log.append(end);
     assert_eq!(log.look(), (vec![], vec![]));
     log.append("\n");
     log.append(&lines(4..=5));
     assert_eq!(log.look(), (vec![3, 4, 5], vec![]));
 
     // the writer takes back what it could write in part only
-    log.append(&begin);
+    log.append(begin);
     assert_eq!(log.look(), (vec![], vec![]));
     let file = OpenOptions::new().write(true).open(&log.path).unwrap();
     file.set_len(lines(1..=5).len() as u64).unwrap();
@@ -124,8 +125,10 @@ fn half_a_line_waits_for_its_end() {
 
 #[test]
 fn a_file_that_begins_within_a_line_is_read_from_that_line_on() {
-    let mut log = Log::with(&(lines(1..=1) + &line(2)[..9]));
-    log.append(&format!("{}\n", &line(2)[9..]));
+    let two = line(2);
+    let (begin, end) = two.split_at(9);
+    let mut log = Log::with(&(lines(1..=1) + begin));
+    log.append(&format!("{end}\n"));
     assert_eq!(log.look(), (vec![2], vec![]));
 }
 
@@ -176,7 +179,7 @@ fn a_file_that_is_removed_or_moved_elsewhere_is_read_to_its_end() {
     log.append(&lines(3..=3));
     assert_eq!(log.look(), (vec![3], vec![Change::Next]));
 
-    log.append(&(lines(4..=4) + &line(5)[..20]));
+    log.append(&(lines(4..=4) + line(5).split_at(20).0));
     fs::rename(&log.path, log.path.with_extension("elsewhere")).unwrap();
     log.append(&lines(5..=5));
     assert_eq!(log.look(), (vec![4, 5], vec![Change::Half, Change::Next]));
