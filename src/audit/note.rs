@@ -179,6 +179,12 @@ impl Verifier {
         &self.name
     }
 
+    /// Whether this may be the beginning of a checkpoint under this key's name.
+    pub(super) fn begins(&self, half: &str) -> bool {
+        let line = format!("{}\n", self.name);
+        half.len() <= HALF_BYTES && (half.starts_with(&line) || line.starts_with(half))
+    }
+
     /// The checkpoint of a note, if this key signed it.
     pub fn open(&self, note: &str) -> Result<Checkpoint, NoteError> {
         if note.chars().any(|c| c.is_control() && c != '\n') {
@@ -291,6 +297,8 @@ const KIND_ED25519: u8 = 1;
 const DASH: &str = "\u{2014} ";
 const NAME_BYTES: usize = 200;
 const MAX_SIGNATURES: usize = 64;
+/// Longer than any checkpoint that is written here.
+const HALF_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests;

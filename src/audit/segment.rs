@@ -81,6 +81,12 @@ impl Segment {
     }
 }
 
+/// The lines of a log, but for those that begin a file.
+pub fn records(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| Segment::parse(line.as_bytes()).is_none())
+}
+
 /// The log's closed files, the oldest first; of one that is also compressed, the one that isn't counts.
 pub fn closed_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let folder = match path.parent() {

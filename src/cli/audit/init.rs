@@ -13,7 +13,7 @@ use crate::cli::{Exit, complain};
 
 /// Make the key that signs a log's checkpoints.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The log's name in its checkpoints, one for each node, such as example.com/portcullis/n1.
     name: String,
     /// The file to make. It must not be there yet.
@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 /// Makes the key.
-pub fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
+pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
     let signer = match Signer::generate(&args.name) {
         Ok(signer) => signer,
         Err(error) => {
