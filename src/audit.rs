@@ -31,6 +31,7 @@ mod recover;
 pub mod segment;
 mod sink;
 pub mod tree;
+pub mod verify;
 mod writer;
 
 pub use self::record::{Early, End, StartEvent};
