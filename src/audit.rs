@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 mod encode;
 mod line;
 pub mod note;
+pub mod proof;
 pub mod read;
 pub mod record;
 mod recover;

@@ -28,7 +28,10 @@ mod scan;
 mod trees;
 
 use self::checkpoints::Checkpoints;
-use self::order::in_order;
+pub(in crate::audit) use self::checkpoints::smallest_over;
+pub(in crate::audit) use self::envelope::read as read_envelope;
+pub(in crate::audit) use self::lines::{Lines, Next, open};
+pub(in crate::audit) use self::order::in_order;
 
 /// What is looked for with: the key, and the checkpoints that it signed.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,9 @@ use clap::Subcommand;
 use super::Exit;
 
 mod init;
+mod progress;
+mod prove;
+mod verify;
 
 /// Work with audit logs.
 #[derive(Debug, clap::Args)]
@@ -19,11 +22,17 @@ pub struct Args {
 enum Command {
     /// Make the key that signs a log's checkpoints.
     Init(init::Args),
+    /// Check that nothing in a log was changed, removed, inserted, reordered or cut off.
+    Verify(verify::Args),
+    /// Prove that a record is in a signed log, in a file that can be checked alone.
+    Prove(prove::Args),
 }
 
 /// Runs the subcommand.
 pub fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
     match &args.command {
         Command::Init(args) => init::run(args, out),
+        Command::Verify(args) => verify::run(args, out),
+        Command::Prove(args) => prove::run(args, out),
     }
 }

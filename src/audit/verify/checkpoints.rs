@@ -119,6 +119,28 @@ impl Checkpoints {
     }
 }
 
+/// The smallest checkpoint of this key that covers a leaf: its size, and its note as it stands.
+pub(in crate::audit) fn smallest_over(
+    path: &Path,
+    key: &Verifier,
+    index: u64,
+) -> io::Result<Option<(u64, String)>> {
+    let mut notes = Notes::new(BufReader::with_capacity(1 << 16, File::open(path)?));
+    let mut best: Option<(u64, String)> = None;
+    while let Some(note) = notes.next()? {
+        let Ok(checkpoint) = open(&note, key) else { continue };
+        let better = best.as_ref().is_none_or(|(size, _)| checkpoint.size < *size);
+        if checkpoint.size > index && better {
+            let mut text = String::from_utf8(note.text).unwrap_or_default();
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            best = Some((checkpoint.size, text));
+        }
+    }
+    Ok(best)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bent {
     OtherKey,
