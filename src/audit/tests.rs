@@ -24,6 +24,7 @@ fn config(to: AuditTarget, durability: Durability) -> config::Audit {
         queue: 64,
         refusals_per_second: 3,
         node: "n1".into(),
+        ship: None,
     }
 }
 
@@ -67,6 +68,9 @@ fn permit() -> Decision<'static> {
             ..Request::default()
         },
         trace_id: None,
+        span_id: None,
+        parent_id: None,
+        sampled: false,
         stages_us: Stages::default(),
     }
 }

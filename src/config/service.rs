@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use super::load::Loader;
 use super::raw::{ADMIN, AUDIT, LIMITS, LOG, TIMEOUTS};
 use super::read::Reader;
-use super::{Audit, AuditTarget, Durability, Limits, Listener, Log, Timeouts, listeners};
+use super::{Audit, AuditTarget, Durability, Limits, Listener, Log, Timeouts, listeners, ship};
 
 /// The policy files and folders, each of which exists.
 pub(super) fn policies(file: &Reader<'_>, cx: &mut Loader<'_>) -> Vec<PathBuf> {
@@ -74,6 +74,7 @@ pub(super) fn audit(file: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Audit> {
             "auto" => host_name(cx).into(),
             node => node.into(),
         },
+        ship: ship::read(&reader, cx),
     })
 }
 
