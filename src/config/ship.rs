@@ -38,18 +38,21 @@ pub(super) fn read(audit: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Ship> {
     let batch = reader.count("batch", cx);
     let timeout = reader.duration("timeout", cx);
     let gzip = reader.word("compression", cx) == "gzip";
-    let endpoint = endpoint(&reader, cx)?;
-    let tls = match endpoint.scheme() == Some(&Scheme::HTTPS) {
-        true => Some(tls::fetch(&reader, cx)?),
-        false => {
-            if let Some(at) = reader.written("ca") {
-                cx.problem(&at, "roots are for an https endpoint; this one is http");
-            }
+    let endpoint = endpoint(&reader, cx);
+    let ca = reader.written("ca");
+    let http = endpoint
+        .as_ref()
+        .map(|url| url.scheme() == Some(&Scheme::HTTP));
+    let tls = match (http, ca) {
+        (Some(true), Some(at)) => {
+            cx.problem(&at, "roots are for an https endpoint; this one is http");
             None
         }
+        (Some(true), None) | (None, None) => None,
+        (Some(false), _) | (None, Some(_)) => Some(tls::fetch(&reader, cx)?),
     };
     Some(Ship {
-        endpoint,
+        endpoint: endpoint?,
         headers,
         tls,
         logs,
