@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::admin::{self, AdminState};
+use crate::audit::redact::Redaction;
 use crate::audit::{Audit, AuditError, StartEvent};
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -120,6 +121,7 @@ impl App {
                 Snapshot {
                     generation: 0,
                     routes: Routes::new(&config.routes),
+                    redaction: Redaction::new(&config.audit.fields, &policies),
                     policies: Arc::new(policies),
                     identifier,
                     loaded_at: Timestamp::now(),

@@ -1,7 +1,7 @@
 //! The record of every decision: one line before a request leaves, one when it has ended.
 //!
 //! [`record`] is the schema. `sink.rs` is a file or standard output, `writer.rs` numbers lines and gets them
-//! there, `line.rs` formats them, `recover.rs` closes what a crash left open, [`read`] reads lines back.
+//! there, `line.rs` formats them, [`redact`] says what of judged fields they tell, `recover.rs` closes what a crash left open, [`read`] reads lines back.
 //!
 //! Records are never dropped: a sink that is full or fails makes [`Audit::decided`] wait or fail, and then
 //! nothing may be forwarded. Deliberately absent: what the records are about (see [`record`]), and any way
@@ -22,18 +22,27 @@ use uuid::Uuid;
 use crate::config;
 use crate::metrics::Metrics;
 
+mod batch;
+mod checkpoints;
 mod encode;
+mod keeper;
 mod line;
+pub mod note;
 pub mod read;
 pub mod record;
 mod recover;
+pub mod redact;
+pub mod segment;
 mod sink;
+pub mod tree;
 mod writer;
 
+use self::checkpoints::Checkpoints;
+use self::keeper::Keeper;
 pub use self::record::{Early, End, StartEvent};
 use self::record::{Event, Outcome, Sha256, SinkState};
-use self::recover::Tail;
-use self::sink::Sink;
+use self::recover::{Found, Tail};
+use self::sink::{Current, Sink};
 use self::writer::Writer;
 
 /// The open audit log; a clone writes to the same. The last one closes it.
@@ -44,6 +53,7 @@ pub struct Audit(Arc<Inner>);
 struct Inner {
     writer: Arc<Writer>,
     flusher: Mutex<Option<JoinHandle<()>>>,
+    keeper: Mutex<Option<Keeper>>,
     rate: Rate,
 }
 
@@ -64,6 +74,24 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
+    /// `strict` needs a file that can be put on a disk.
+    #[error("audit: {path}: `strict` needs a regular file", path = path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody else's file took the place of the log.
+    #[error("audit: {path}: the file that took this log's place isn't empty", path = path.display())]
+    NotEmpty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is to take checkpoints holds something else.
+    #[error("audit: {path}: not a file of checkpoints", path = path.display())]
+    NotCheckpoints {
+        /// The file.
+        path: PathBuf,
+    },
     /// The last run's records can't be read, so its open decisions can't be closed.
     #[error("audit: {path}: can't be read back: {source}", path = path.display())]
     Recover {
@@ -81,7 +109,7 @@ pub enum AuditError {
     /// The log was closed.
     #[error("audit: the log is closed")]
     Closed,
-    /// The flusher thread could not be started.
+    /// A thread could not be started.
     #[error("audit: no thread: {0}")]
     Thread(#[source] std::io::Error),
     /// Ours: a record that can't be formatted.
@@ -100,8 +128,13 @@ impl Audit {
         start: StartEvent,
     ) -> Result<Audit, AuditError> {
         let mut sink = Sink::open(config)?;
+        let mut checkpoints = config
+            .checkpoints
+            .as_ref()
+            .map(Checkpoints::open)
+            .transpose()?;
         let mut events = Vec::new();
-        let found = recover(&mut sink, &mut events)?;
+        let found = recover(&mut sink, config, checkpoints.as_ref(), &mut events)?;
         let now = Timestamp::now();
         let outcomes: Vec<Outcome<'_>> = found.open.iter().map(|id| unknown(*id, now)).collect();
         if !outcomes.is_empty() {
@@ -110,8 +143,19 @@ impl Audit {
                 "closed decisions that the last run left open"
             );
         }
+        if let Some(checkpoints) = &mut checkpoints
+            && !checkpoints.go_on(&found)
+        {
+            tracing::error!("the log isn't the one that its last checkpoint was signed for");
+            events.push(Event::sink(SinkState::Contradicted));
+        }
+        sink.go_on(found.at, &found.current)?;
+        let keeper = Keeper::new(config, checkpoints);
+        if let Some(keeper) = &keeper {
+            sink.hand_closed_to(keeper.jobs());
+        }
         events.push(Event::Start(start));
-        let writer = Arc::new(Writer::new(config, sink, found.seq, metrics)?);
+        let writer = Arc::new(Writer::new(config, sink, metrics)?);
         writer.begin(&outcomes, &events)?;
         let flusher = std::thread::Builder::new()
             .name("audit".to_owned())
@@ -120,17 +164,29 @@ impl Audit {
                 move || writer.run()
             })
             .map_err(AuditError::Thread)?;
-        Ok(Audit(Arc::new(Inner {
-            writer,
+        let inner = Inner {
             flusher: Mutex::new(Some(flusher)),
+            keeper: Mutex::new(None),
             rate: Rate::new(config.refusals_per_second),
-        })))
+            writer: Arc::clone(&writer),
+        };
+        let audit = Audit(Arc::new(inner));
+        if let Some(mut keeper) = keeper {
+            keeper.start(writer).map_err(AuditError::Thread)?;
+            *audit
+                .0
+                .keeper
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+        }
+        Ok(audit)
     }
 
-    /// Commits a decision: in `written` it is in the kernel when this returns `Ok`, in `buffered` in the
-    /// queue. On `Err` nothing may be forwarded (503).
+    /// Commits a decision: when this returns `Ok` it is on the disk in `strict`, in the kernel in `written`, in the
+    /// queue in `buffered`. On `Err` nothing may be forwarded (503).
     ///
-    /// Cancel-safe: a dropped call has recorded the decision or not, never half.
+    /// Cancel-safe: a dropped call has recorded the decision or not, never half; a permit that is on record when
+    /// nobody waits for it any more gets its outcome.
     pub async fn decided(&self, decision: &record::Decision<'_>) -> Result<(), AuditError> {
         self.0.writer.decided(decision).await
     }
@@ -208,6 +264,15 @@ impl Inner {
             .take();
         if flusher.is_some_and(|flusher| flusher.join().is_err()) {
             tracing::error!("the audit flusher panicked");
+        }
+        let keeper = self
+            .keeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // its last checkpoint covers what the flusher wrote last
+        if let Some(keeper) = keeper {
+            keeper.stop();
         }
     }
 }
@@ -306,15 +371,21 @@ impl fmt::Debug for OpenOutcome {
 }
 
 /// Reads back what the last run left in the file, and mends its end.
-fn recover(sink: &mut Sink, events: &mut Vec<Event<'_>>) -> Result<recover::Found, AuditError> {
+fn recover(
+    sink: &mut Sink,
+    config: &config::Audit,
+    checkpoints: Option<&Checkpoints>,
+    events: &mut Vec<Event<'_>>,
+) -> Result<Found, AuditError> {
     let Some(path) = sink.readable().map(ToOwned::to_owned) else {
-        return Ok(recover::Found::default());
+        return Ok(Found::nothing(&config.node));
     };
     let error = |source| AuditError::Recover {
         path: path.clone(),
         source,
     };
-    let found = recover::scan(&path).map_err(error)?;
+    let asked = checkpoints.and_then(Checkpoints::last_size);
+    let found = recover::scan(&path, &config.node, asked).map_err(error)?;
     let mut tell = |state, count| {
         events.push(Event::Sink {
             state,
@@ -323,10 +394,11 @@ fn recover(sink: &mut Sink, events: &mut Vec<Event<'_>>) -> Result<recover::Foun
             count: Some(count),
         });
     };
-    match found.tail {
-        Some(Tail::Torn(bytes)) => {
-            sink.cut(bytes).map_err(error)?;
-            tell(SinkState::Torn, bytes);
+    match &found.tail {
+        Some(Tail::Torn(bytes, text)) => {
+            recover::set_aside(&path, text).map_err(error)?;
+            sink.cut(*bytes).map_err(error)?;
+            tell(SinkState::Torn, *bytes);
         }
         Some(Tail::Unended) => {
             sink.end_line().map_err(AuditError::Sink)?;
@@ -335,6 +407,13 @@ fn recover(sink: &mut Sink, events: &mut Vec<Event<'_>>) -> Result<recover::Foun
     }
     if found.unreadable > 0 {
         tell(SinkState::Unreadable, found.unreadable);
+    }
+    if found.unlinked > 0 {
+        tell(SinkState::Unlinked, found.unlinked);
+    }
+    if matches!(found.current, Current::Foreign) {
+        tracing::warn!(path = %path.display(), "a log without the line that begins it was set aside");
+        events.push(Event::sink(SinkState::SetAside));
     }
     Ok(found)
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine; 1 something was found (a problem, a failed case); 2 wrong usage, or input that can't be
 //! read. What a command is asked for goes to standard output, what it says about itself to standard error.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 mod health;
@@ -36,6 +37,8 @@ enum Command {
     Check(check::Args),
     /// Run the cases that stand beside policies.
     Test(test::Args),
+    /// Work with audit logs.
+    Audit(audit::Args),
     /// Print the JSON Schema of a file, for editors.
     Schema(schema::Args),
 }
@@ -85,6 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
+        Command::Audit(args) => audit::run(&args, &mut out),
         Command::Schema(args) => schema::run(&args, &mut out),
     };
     match ended.and_then(|exit| out.flush().map(|()| exit)) {

@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
+use crate::audit::note::Signer;
 use crate::policy::normalise::Opaque;
 use crate::yaml::Problem;
 
+pub mod fields;
 mod identity;
 mod jwks;
 mod listeners;
@@ -31,6 +33,7 @@ mod tls;
 pub mod units;
 mod upstreams;
 
+pub use fields::Fields;
 pub use secrets::Env;
 
 /// A whole, valid configuration.
@@ -300,14 +303,22 @@ pub struct Audit {
     pub durability: Durability,
     /// Rotate the file past this many bytes; `None`: never.
     pub rotate_at: Option<u64>,
-    /// Rotated files kept (`audit.jsonl.1` is the newest).
-    pub keep: u32,
-    /// Records held in `buffered` before requests wait.
+    /// Rotate the file once it is so old; `None`: never.
+    pub rotate_every: Option<Duration>,
+    /// Rotated files kept; `None`: all.
+    pub keep: Option<u32>,
+    /// Whether rotated files are compressed.
+    pub compress: bool,
+    /// The signed checkpoints; `None`: none.
+    pub checkpoints: Option<Checkpoints>,
+    /// Records held in `strict` and `buffered` before requests wait.
     pub queue: usize,
     /// Refusals before identity that get a record of their own, a second; those above are counted events.
     pub refusals_per_second: u32,
     /// The node's name in each record.
     pub node: Arc<str>,
+    /// What records tell of judged fields.
+    pub fields: Fields,
     /// Where the file's records are sent as well.
     pub ship: Option<Ship>,
 }
@@ -335,6 +346,24 @@ pub struct Ship {
     pub gzip: bool,
 }
 
+/// Signed checkpoints over the audit log.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    /// The key, and with it the log's name.
+    pub signer: Arc<Signer>,
+    /// The file that they are appended to.
+    pub to: PathBuf,
+    /// How long after one the next is made, where there are records for it.
+    pub every: Duration,
+}
+
+impl PartialEq for Checkpoints {
+    fn eq(&self, other: &Checkpoints) -> bool {
+        let key = |of: &Checkpoints| of.signer.verifier().clone();
+        (key(self), &self.to, self.every) == (key(other), &other.to, other.every)
+    }
+}
+
 /// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditTarget {
@@ -347,6 +376,8 @@ pub enum AuditTarget {
 /// When a record counts as kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
+    /// On the disk before the request is forwarded.
+    Strict,
     /// In the kernel before the request is forwarded.
     Written,
     /// In a bounded queue that blocks when full.

@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::Running;
 use crate::audit::record::Event;
+use crate::audit::redact::Redaction;
 use crate::config::Config;
 use crate::policy::PolicySet;
 use crate::proxy::routes::Routes;
@@ -178,6 +179,7 @@ impl Running {
         self.shared.replace(Snapshot {
             generation: before.generation + 1,
             routes: Routes::new(&config.routes),
+            redaction: Redaction::new(&config.audit.fields, &policies),
             policies: policies.clone(),
             identifier,
             loaded_at: now,
@@ -379,7 +381,10 @@ fn fixed(before: &Config, after: &Config) -> Option<&'static str> {
     let audit = a.to == b.to
         && a.durability == b.durability
         && a.rotate_at == b.rotate_at
+        && a.rotate_every == b.rotate_every
         && a.keep == b.keep
+        && a.compress == b.compress
+        && a.checkpoints == b.checkpoints
         && a.queue == b.queue
         && a.refusals_per_second == b.refusals_per_second
         && a.node == b.node;

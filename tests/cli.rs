@@ -328,6 +328,15 @@ fn check_tells_warnings_and_passes() {
     );
     assert!(lines.next().unwrap().starts_with("ok 1 policies, set "));
 
+    // A rule of the audit log for what no policy judges: yet to come, or a slip.
+    let fields = "fields: [{ fields: body/branch, as: shown }]";
+    let config = CONFIG.replace("to: audit.jsonl", &format!("to: audit.jsonl, {fields}"));
+    folder.write("config.yaml", config);
+    let ended = folder.run("check --config config.yaml");
+    let warning = "warning config.yaml:6:46 audit.fields[0].fields: no policy of this rule judges such a field\n";
+    assert!(ended.out.starts_with(warning), "{}", ended.out);
+    assert_eq!(ended.code, 0);
+
     // A folder that holds all of it is taken for its policies.
     folder.write("good/gateway.yaml", CONFIG);
     let ended = folder.run("check good");

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use portcullis::audit::note::Signer;
 use portcullis::config::raw::{CONFIG, Kind, SECTIONS, Section};
 use portcullis::config::{Config, Env};
 use portcullis::yaml::{Node, Problem, Problems, Yaml, parse};
@@ -427,6 +428,11 @@ impl Folder {
             };
             params.signed_by(&issuer).unwrap()
         };
+        for (name, mode) in [("audit.key", 0o600), ("open.key", 0o640)] {
+            let signer = Signer::generate("example.com/n1").unwrap();
+            folder.write(name, signer.to_text());
+            folder.chmod(name, mode);
+        }
         for (name, (pem, key)) in [
             ("server", leaf(2020, 2090)),
             ("client", leaf(2020, 2090)),
@@ -455,6 +461,7 @@ impl Folder {
         folder.write("upstream.secret", format!("{UPSTREAM}\n"));
         folder.write("two-lines.secret", format!("{UPSTREAM}\n{UPSTREAM}\n"));
         folder.write("shared.secret", format!("{SHARED}\r\n"));
+        folder.write("fields.key", format!("{SHARED}\n"));
         folder.write("empty.secret", "\n");
         folder.write("blank.secret", "key \n");
         folder.write("open.secret", UPSTREAM);

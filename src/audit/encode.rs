@@ -53,12 +53,22 @@ pub(super) fn rfc3339(at: Timestamp) -> Option<[u8; 27]> {
 
 /// Lower-case hex.
 pub(super) fn hex_digits(bytes: &[u8; 32]) -> [u8; 64] {
-    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
     let mut text = [0; 64];
     for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
+        *pair = hex_pair(*byte);
     }
     text
+}
+
+/// Lower-case hex of any length.
+pub(super) fn hex_of(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| hex_pair(*byte));
+    digits.map(char::from).collect()
+}
+
+fn hex_pair(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 /// `ip:port` of an IPv4 address, also of one that came mapped into IPv6.

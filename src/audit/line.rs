@@ -14,8 +14,9 @@ use serde_json::ser::Formatter;
 use uuid::Uuid;
 
 use super::encode;
-use super::record::{Decision, End, Outcome, Principal, Request, Sha256, Stages, Verdict};
-use crate::policy::JudgedField;
+use super::record::{
+    Decision, End, JudgedField, Outcome, Principal, Request, Sha256, Stages, Verdict,
+};
 
 /// Appends a decision as a JSON object.
 pub(super) fn decision(to: &mut Vec<u8>, decision: &Decision<'_>) -> serde_json::Result<()> {

@@ -201,6 +201,11 @@ impl Line {
                     SinkState::Recovered => "sink recovered; requests refused meanwhile:",
                     SinkState::Torn => "half a line cut off, bytes:",
                     SinkState::Unreadable => "lines that are no records:",
+                    SinkState::Unlinked => "records that don't follow from the one before:",
+                    SinkState::SetAside => "a log that didn't begin as one was set aside",
+                    SinkState::Contradicted => "the log CONTRADICTS its last checkpoint",
+                    SinkState::CheckpointFailed => "a checkpoint could not be written",
+                    SinkState::KeepingFailed => "a closed file could not be looked after",
                     SinkState::RotationFailed => "the file could not be rotated",
                     SinkState::Removed => "the file was removed, and begun anew",
                 });

@@ -1,12 +1,13 @@
 //! The schema of audit records, version 1: this file is its one source.
 //!
 //! A record is one JSON object on one line. All begin with [`Envelope`]: `v`, `kind` (`decision`, `outcome`
-//! or `event`), `node` and `seq`; the fields of the struct of that kind follow, in the order given here.
+//! or `event`), `node`, `seq` and `prev`; the fields of the struct of that kind follow, in the order given here.
 //! What is absent isn't written. New fields may be added within a version, so a reader passes over what it
 //! doesn't know; none is removed, and none changes its meaning.
 //!
 //! Deliberately absent: tokens, claims, header values, query values, bodies. A record names who asked for
-//! what, and by its digest which content; it never holds the content.
+//! what, and by its digest which content; of the content it holds the judged fields that `audit.fields` lists, and without
+//! that list nothing.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 mod parts;
 
-pub use self::parts::{Ids, JudgedFields, QueryNames, Shadows};
+pub use self::parts::{Ids, JudgedField, JudgedFields, QueryNames, Shadows};
 use super::encode;
 use crate::policy::{self, Reason};
 
@@ -32,6 +33,9 @@ pub struct Envelope {
     pub node: String,
     /// The record's number on this node, over all kinds, from 1, without gaps, also over restarts.
     pub seq: u64,
+    /// The hash of the record before (see [`tree::leaf`](super::tree::leaf)); zeros before the first. Absent in a log without a chain.
+    #[serde(default)]
+    pub prev: Option<Sha256>,
 }
 
 /// What was decided about one request. Exactly one for each request, in the log before the request leaves.
@@ -141,7 +145,7 @@ pub struct Principal<'a> {
 /// The request. Where it was refused before it could be read (DESIGN 4), only what was read is there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Request<'a> {
-    /// The method.
+    /// The method, where it looks like one: `[A-Z-]`, at most 32 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Cow<'a, str>>,
     /// The host, lower-cased, without its port.
@@ -159,8 +163,8 @@ pub struct Request<'a> {
     /// SHA-256 of the body (lower-case hex), where it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<Sha256>,
-    /// The body's fields that policies judged, and their values as text, in the policies' order: scalars only, at most 16,
-    /// cut at 128 bytes. Containers are left to the digest.
+    /// The body's fields that policies judged and `audit.fields` lets be told, in the policies' order: scalars only, at most
+    /// 16. The value is its text, cut at 128 bytes, or `hmac-sha256:` and 64 hex digits. Containers are left to the digest.
     #[serde(default, skip_serializing_if = "JudgedFields::is_empty")]
     pub judged: JudgedFields<'a>,
     /// The judged fields that failed and that the caller sent, such as `body/branch`.
@@ -291,10 +295,22 @@ pub enum Event<'a> {
             skip_serializing_if = "Option::is_none"
         )]
         since: Option<Timestamp>,
-        /// `recovered`: requests refused meanwhile; `torn`: bytes cut; `unreadable`: lines passed over.
+        /// `recovered`: requests refused meanwhile; `torn`: bytes; `unreadable`: lines; `unlinked`: records.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         count: Option<u64>,
     },
+}
+
+impl Event<'_> {
+    /// An event of the sink that needs no more words.
+    pub(super) fn sink(state: SinkState) -> Event<'static> {
+        Event::Sink {
+            state,
+            error: None,
+            since: None,
+            count: None,
+        }
+    }
 }
 
 /// The process started.
@@ -325,10 +341,20 @@ pub enum SinkState {
     Trouble,
     /// Records are written again.
     Recovered,
-    /// The last run's last line was half a line; it was cut off. No request was forwarded under it.
+    /// The last run's last line was half a line; it was set aside. No request was forwarded under it.
     Torn,
     /// Lines in the file are no records.
     Unreadable,
+    /// Records in the file don't carry the hash of the one before.
+    Unlinked,
+    /// The file didn't begin as a log's file does; it was set aside, and the chain begins anew.
+    SetAside,
+    /// The log isn't the one that its last checkpoint was signed for; none is signed any more.
+    Contradicted,
+    /// A checkpoint could not be written; it is tried again.
+    CheckpointFailed,
+    /// A closed file could not be compressed or removed.
+    KeepingFailed,
     /// The file could not be rotated; it goes on growing.
     RotationFailed,
     /// The file was removed while it was open; a new one was begun with the records from here on.

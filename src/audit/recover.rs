@@ -1,70 +1,112 @@
-//! What the last run left behind: decisions without outcome, half a line, and the number to go on from.
+//! What the last run left behind: decisions without outcome, half a line, and where the log stands.
 //!
 //! Files are read from the newest back to the one that holds the last `start` event, each of them forwards
-//! and as a stream. Before a `start` nothing is open, because each start closes what it found.
+//! and as a stream. Before a `start` nothing is open, because each start closes what it found. Where the log stands,
+//! number, hash and tree, follows from the newest file that holds anything: from its first line and its records.
+//!
+//! Deliberately absent: a judgement. Lines that are no records and links that don't hold are counted and told; what
+//! they mean is `portcullis audit verify`'s to say.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::sink::rotated;
+use super::encode;
+use super::segment::{COMPRESSED, Segment, closed_files, suffixed};
+use super::sink::{Current, advance};
+use super::tree::{self, Hash, Tree, ZERO};
 
 /// What was found.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Found {
-    /// The last record's number; 0 where there is none.
-    pub(super) seq: u64,
+    /// Where the log stands.
+    pub(super) at: Segment,
+    /// What the newest file is.
+    pub(super) current: Current,
     /// Permits without an outcome, in the order in which they were given.
     pub(super) open: Vec<Uuid>,
     /// The newest file's end that is no whole line.
     pub(super) tail: Option<Tail>,
     /// Lines that are no records.
     pub(super) unreadable: u64,
+    /// Records that don't carry the hash of the one before.
+    pub(super) unlinked: u64,
+    /// The root of the tree when it had the size that was asked for; `None` where no file that was read tells.
+    pub(super) root: Option<Hash>,
 }
 
 /// An end without line feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// Half a line of so many bytes.
-    Torn(u64),
+    /// Half a line of so many bytes; its text, where it isn't longer than any record.
+    Torn(u64, Vec<u8>),
     /// A whole record that lacks only its line feed.
     Unended,
 }
 
-/// Reads back from the file at `path` and its rotated predecessors.
-pub(super) fn scan(path: &Path) -> io::Result<Found> {
-    let mut found = Found::default();
+impl Found {
+    /// A log of which there is nothing yet.
+    pub(super) fn nothing(node: &str) -> Found {
+        Found {
+            at: Segment::first(node),
+            current: Current::Empty,
+            open: Vec::new(),
+            tail: None,
+            unreadable: 0,
+            unlinked: 0,
+            root: None,
+        }
+    }
+}
+
+/// Reads back from the file at `path` and its closed predecessors. `asked` is the size of the tree whose root is
+/// wanted: that of the last checkpoint.
+pub(super) fn scan(path: &Path, node: &str, asked: Option<u64>) -> io::Result<Found> {
+    let mut found = Found::nothing(node);
+    let mut stands = false;
     let mut open = HashMap::new();
     let mut closed = HashSet::new();
-    let mut missing = 0;
-    for age in 0..=u32::MAX {
-        let file = match age {
-            0 => File::open(path),
-            age => File::open(rotated(path, age)),
-        };
-        let file = match file {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                missing += 1;
-                // a crash within a rotation leaves one gap
-                if missing > 1 {
-                    break;
-                }
-                continue;
-            }
-            file => scan_file(file?)?,
-        };
+    let older = closed_files(path)?.into_iter().rev();
+    for (age, file) in std::iter::once(path.to_owned()).chain(older).enumerate() {
+        let mut scanned = scan_file(&file, asked)?;
         if age == 0 {
-            found.tail = file.tail;
+            found.tail = scanned.tail.take();
+            found.current = match (scanned.first.take(), scanned.lines) {
+                (Some(first), _) => Current::Begun(first, scanned.began),
+                (None, 0) => Current::Empty,
+                (None, _) => Current::Foreign,
+            };
         }
-        found.seq = found.seq.max(file.seq);
-        found.unreadable += file.unreadable;
+        if !stands && scanned.lines > 0 {
+            stands = true;
+            found.at = Segment {
+                node: node.to_owned(),
+                ..scanned.at
+            };
+            if matches!(found.current, Current::Foreign) {
+                // its numbers go on; its records were never tied together
+                (found.at.prev, found.at.tree) = (ZERO, Tree::default());
+                scanned.unlinked = 0;
+            }
+        }
+        found.unreadable += scanned.unreadable;
+        found.unlinked += scanned.unlinked;
+        found.root = found.root.or(scanned.root);
         // an outcome in a newer file closes a decision in this one
-        open.extend(file.open.into_iter().filter(|(id, _)| !closed.remove(id)));
-        closed.extend(file.closed);
-        if file.started {
+        open.extend(
+            scanned
+                .open
+                .into_iter()
+                .filter(|(id, _)| !closed.remove(id)),
+        );
+        closed.extend(scanned.closed);
+        if scanned.started {
             break;
         }
     }
@@ -74,17 +116,33 @@ pub(super) fn scan(path: &Path) -> io::Result<Found> {
     Ok(found)
 }
 
+/// Keeps half a line beside the log: what it would have said is nobody's to guess.
+pub(super) fn set_aside(log: &Path, text: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    let mut file = options.open(suffixed(log, ".torn"))?;
+    file.write_all(&[text, b"\n"].concat())
+}
+
 /// One file's part.
-#[derive(Default)]
 struct Scanned {
-    seq: u64,
+    /// Its first line, where that is one.
+    first: Option<Segment>,
+    /// Where the log stands after its last record.
+    at: Segment,
+    /// Lines, the first included.
+    lines: u64,
     /// Permits since the last start that have no outcome in this file, with their numbers.
     open: HashMap<Uuid, u64>,
     /// Outcomes since the last start whose decision is in an older file.
     closed: HashSet<Uuid>,
+    /// When the first record was written.
+    began: Option<Timestamp>,
     started: bool,
     tail: Option<Tail>,
     unreadable: u64,
+    unlinked: u64,
+    root: Option<Hash>,
 }
 
 /// The few fields that matter here.
@@ -93,6 +151,10 @@ struct Peek<'a> {
     kind: &'a str,
     seq: u64,
     #[serde(default)]
+    prev: Option<&'a str>,
+    #[serde(default)]
+    at: Option<&'a str>,
+    #[serde(default)]
     id: Option<&'a str>,
     #[serde(default)]
     decision: Option<&'a str>,
@@ -100,30 +162,76 @@ struct Peek<'a> {
     event: Option<&'a str>,
 }
 
-fn scan_file(file: File) -> io::Result<Scanned> {
+fn scan_file(path: &Path, asked: Option<u64>) -> io::Result<Scanned> {
+    let file = File::open(path)?;
+    let compressed = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .ends_with(COMPRESSED.as_bytes());
+    let file: Box<dyn io::Read> = match compressed {
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
+    };
     let mut reader = BufReader::with_capacity(READ_BYTES, file);
-    let mut scanned = Scanned::default();
+    let mut scanned = Scanned {
+        first: None,
+        at: Segment::first(""),
+        lines: 0,
+        open: HashMap::new(),
+        closed: HashSet::new(),
+        began: None,
+        started: false,
+        tail: None,
+        unreadable: 0,
+        unlinked: 0,
+        root: None,
+    };
     let mut line = Vec::new();
     loop {
         let Read { length, ended } = read_line(&mut reader, &mut line)?;
         if length == 0 {
             return Ok(scanned);
         }
+        let first = match scanned.lines {
+            0 if ended => Segment::parse(&line),
+            _ => None,
+        };
+        if let Some(first) = first {
+            scanned.at = first.clone();
+            scanned.first = Some(first);
+            scanned.look_for(asked);
+            scanned.lines += 1;
+            continue;
+        }
         match (serde_json::from_slice::<Peek<'_>>(&line), ended) {
-            (Ok(peek), true) => scanned.note(&peek),
-            (Ok(peek), false) => {
-                scanned.note(&peek);
-                scanned.tail = Some(Tail::Unended);
+            (Ok(peek), _) => {
+                scanned.note(&peek, &line);
+                scanned.look_for(asked);
+                if !ended {
+                    scanned.tail = Some(Tail::Unended);
+                }
             }
             (Err(_), true) => scanned.unreadable += 1,
-            (Err(_), false) => scanned.tail = Some(Tail::Torn(length)),
+            (Err(_), false) => {
+                scanned.tail = Some(Tail::Torn(length, std::mem::take(&mut line)));
+                continue;
+            }
         }
+        scanned.lines += 1;
     }
 }
 
 impl Scanned {
-    fn note(&mut self, record: &Peek<'_>) {
-        self.seq = self.seq.max(record.seq);
+    fn note(&mut self, record: &Peek<'_>, line: &[u8]) {
+        if record.prev != std::str::from_utf8(&encode::hex_digits(&self.at.prev)).ok() {
+            self.unlinked += 1;
+        }
+        let seq = self.at.seq.max(record.seq);
+        advance(&mut self.at, tree::leaf(line));
+        self.at.seq = seq;
+        if self.began.is_none() {
+            self.began = record.at.and_then(|at| at.parse().ok());
+        }
         let id = record.id.and_then(|id| Uuid::try_parse(id).ok());
         match (record.kind, id) {
             ("decision", Some(id)) if record.decision == Some("permit") => {
@@ -139,6 +247,12 @@ impl Scanned {
                 self.started = true;
             }
             _ => {}
+        }
+    }
+
+    fn look_for(&mut self, asked: Option<u64>) {
+        if asked == Some(self.at.tree.size()) {
+            self.root = Some(self.at.tree.root());
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Where lines go: a file that rotates, or standard output.
 //!
-//! A sink takes a buffer of whole lines and writes as many as it can. What it can't write stays in the
-//! buffer, and a half-written line never stands before another one: it is cut off the file again, or, where
-//! that can't be (a pipe), completed before anything else.
+//! A sink takes a batch of whole lines and writes as many as it can. What it can't write stays in the
+//! batch, and a half-written line never stands before another one: it is cut off the file again, or, where
+//! that can't be (a pipe), completed before anything else. In `strict` a batch counts once it is on the disk, and
+//! all of it or nothing: what was written of one that failed is cut off again.
+//!
+//! A sink knows where in the log it stands, so that each file begins with a line that says so (see
+//! [`segment`](super::segment)).
 //!
 //! A file has one writer. An exclusive advisory lock holds others off, and goes with the process.
 
@@ -11,10 +15,17 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::AuditError;
-use crate::config;
+use super::batch::Batch;
+use super::keeper::{Closed, Job};
+use super::segment::{Segment, suffixed};
+use super::tree::Hash;
+use crate::config::{self, Durability};
 
 /// An open sink.
 #[derive(Debug)]
@@ -26,21 +37,33 @@ pub(super) struct Sink {
     regular: bool,
     /// Bytes in a regular file.
     len: u64,
-    rotation: Option<Rotation>,
-    /// How much of the buffer's first line is already out.
+    /// Where the log stands with what the file holds.
+    at: Segment,
+    /// What the file is called once it is closed.
+    closed: PathBuf,
+    rotation: Rotation,
+    /// Whether a batch counts once it is on the disk.
+    strict: bool,
+    /// `strict`: bytes at the file's end that don't count and could not be cut off yet.
+    doubtful: u64,
+    /// How much of the batch's first line is already out.
     torn: usize,
     /// When it was last seen that the file has a name.
     named: Instant,
+    /// Who looks after closed files.
+    keeper: Option<Sender<Job>>,
 }
 
 #[derive(Debug)]
 struct Rotation {
-    /// From this length on the file is rotated before the next line.
-    at: u64,
-    /// The same, pushed back after a failure.
+    /// From this length on the file is rotated before the next line; `None`: never.
+    at: Option<u64>,
+    /// The length from which on it is tried: that, pushed back after a failure.
     next: u64,
-    /// Rotated files kept.
-    keep: u32,
+    /// From this age on it is rotated, too.
+    every: Option<Duration>,
+    /// When the file's first record was written.
+    began: Timestamp,
 }
 
 /// What [`Sink::write`] did besides.
@@ -52,54 +75,126 @@ pub(super) struct Written {
     pub(super) removed: bool,
 }
 
+/// What a recovery found in the file that the sink goes on with.
+#[derive(Debug)]
+pub(super) enum Current {
+    /// Nothing.
+    Empty,
+    /// A file of this log, which began there; and when, if that is known.
+    Begun(Segment, Option<Timestamp>),
+    /// A file without the line that a log's files begin with.
+    Foreign,
+}
+
 impl Sink {
-    /// Opens the sink and, where it is a file, locks it.
+    /// Opens the sink and, where it is a file, locks it. It takes lines after [`go_on`](Self::go_on).
     pub(super) fn open(config: &config::Audit) -> Result<Sink, AuditError> {
         match &config.to {
-            config::AuditTarget::Stdout => Self::stdout(),
+            config::AuditTarget::Stdout => Self::stdout(config),
             config::AuditTarget::File(path) => Self::file(path, config),
         }
     }
 
-    fn stdout() -> Result<Sink, AuditError> {
+    fn stdout(config: &config::Audit) -> Result<Sink, AuditError> {
         // a descriptor of its own: `std::io::Stdout` would split lines at its own buffer's end
         let fd = io::stdout().as_fd().try_clone_to_owned();
         let file = fd.map(File::from).map_err(|source| AuditError::Open {
             path: "standard output".into(),
             source,
         });
-        file.map(Self::over)
+        file.map(|file| Self::over(file, config))
     }
 
     /// A sink that can't be cut, rotated or read back.
-    pub(super) fn over(file: File) -> Sink {
+    pub(super) fn over(file: File, config: &config::Audit) -> Sink {
         Sink {
             file,
             path: None,
             regular: false,
             len: 0,
-            rotation: None,
+            at: Segment::first(&config.node),
+            closed: PathBuf::new(),
+            rotation: Rotation {
+                at: None,
+                next: u64::MAX,
+                every: None,
+                began: Timestamp::now(),
+            },
+            strict: false,
+            doubtful: 0,
             torn: 0,
             named: Instant::now(),
+            keeper: None,
         }
     }
 
     fn file(path: &Path, config: &config::Audit) -> Result<Sink, AuditError> {
         let (file, len, regular) = open_locked(path)?;
-        let rotation = config.rotate_at.filter(|_| regular);
+        let strict = config.durability == Durability::Strict;
+        if strict && !regular {
+            return Err(AuditError::NotRegular {
+                path: path.to_owned(),
+            });
+        }
+        let at = config.rotate_at.filter(|_| regular);
         Ok(Sink {
-            file,
             path: Some(path.to_owned()),
             regular,
             len,
-            rotation: rotation.map(|at| Rotation {
+            rotation: Rotation {
                 at,
-                next: at,
-                keep: config.keep,
-            }),
-            torn: 0,
-            named: Instant::now(),
+                next: at.unwrap_or(u64::MAX),
+                every: config.rotate_every.filter(|_| regular),
+                began: Timestamp::now(),
+            },
+            strict,
+            ..Self::over(file, config)
         })
+    }
+
+    /// Goes on with what a recovery found: the log stands there, and the file is in that state.
+    pub(super) fn go_on(&mut self, at: Segment, current: &Current) -> Result<(), AuditError> {
+        self.at = at;
+        match (current, self.path.clone()) {
+            (Current::Begun(first, began), Some(path)) => {
+                self.closed = first.closed(&path);
+                self.rotation.began = began.unwrap_or(self.rotation.began);
+                Ok(())
+            }
+            (Current::Foreign, Some(path)) => {
+                let aside = suffixed(
+                    &path,
+                    &format!(".unchained-{}", Timestamp::now().as_second()),
+                );
+                self.begin(&path, &aside)
+                    .map_err(|source| AuditError::Open { path, source })
+            }
+            (Current::Empty, path) => {
+                self.head().map_err(AuditError::Sink)?;
+                match path {
+                    Some(path) if self.strict => {
+                        sync_folder(&path).map_err(|source| AuditError::Open { path, source })
+                    }
+                    Some(_) | None => Ok(()),
+                }
+            }
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// Whom closed files are handed to.
+    pub(super) fn hand_closed_to(&mut self, keeper: Sender<Job>) {
+        self.keeper = Some(keeper);
+    }
+
+    /// Where the log stands.
+    pub(super) fn at(&self) -> &Segment {
+        &self.at
+    }
+
+    /// Another handle on the file, for whoever waits until it is on the disk.
+    pub(super) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// The path of a regular file, which can be read back.
@@ -107,58 +202,85 @@ impl Sink {
         self.path.as_deref().filter(|_| self.regular)
     }
 
-    /// How much of the buffer's first line is already out.
+    /// How much of the batch's first line is already out.
     pub(super) fn torn(&self) -> usize {
         self.torn
     }
 
-    /// Writes the buffer's lines, all of which are whole. On success the buffer is empty; on failure it holds
-    /// the lines that aren't out, the first of them perhaps [in part](Self::torn).
-    pub(super) fn write(&mut self, lines: &mut Vec<u8>) -> io::Result<Written> {
+    /// Writes the batch's lines. On success it is empty; on failure it holds the lines that don't count as written,
+    /// the first of them perhaps out [in part](Self::torn).
+    pub(super) fn write(&mut self, lines: &mut Batch) -> io::Result<Written> {
         let mut written = Written::default();
         if lines.is_empty() {
             return Ok(written);
+        }
+        if self.doubtful > 0 {
+            self.cut(self.doubtful)?;
+            self.doubtful = 0;
         }
         if self.torn == 0 {
             written.removed = self.begin_anew_if_removed()?;
             written.rotation_failed = self.rotate_if_due().err();
         }
-        let mut done = self.torn;
-        let outcome = loop {
-            let rest = lines.get(done..).unwrap_or_default();
-            if rest.is_empty() {
-                break Ok(());
-            }
-            match self.file.write(rest) {
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
+        let (done, outcome) = put(&mut self.file, lines.bytes(), self.torn);
+        let new = (done - self.torn) as u64;
+        self.len += new;
+        let outcome = match outcome {
+            Ok(()) if self.strict => self.file.sync_data(),
+            outcome => outcome,
         };
-        self.len += (done - self.torn) as u64;
         let Err(error) = outcome else {
             self.torn = 0;
-            lines.clear();
+            for leaf in lines.clear() {
+                advance(&mut self.at, leaf);
+            }
             return Ok(written);
         };
-        let out = lines.get(..done).unwrap_or_default();
+        if self.strict {
+            if new > 0 && self.cut(new).is_err() {
+                self.doubtful = new;
+            }
+            return Err(error);
+        }
+        let out = lines.bytes().get(..done).unwrap_or_default();
         let whole = memchr::memrchr(b'\n', out).map_or(0, |end| end + 1);
         self.torn = done - whole;
-        lines.drain(..whole);
+        for leaf in lines.take_front(whole) {
+            advance(&mut self.at, leaf);
+        }
         if self.torn > 0 && self.regular && self.cut(self.torn as u64).is_ok() {
             self.torn = 0;
         }
         Err(error)
     }
 
+    /// The line that says where the file begins.
+    fn head(&mut self) -> io::Result<()> {
+        let line = self.at.line()? + "\n";
+        let (done, outcome) = put(&mut self.file, line.as_bytes(), 0);
+        self.len += done as u64;
+        outcome.inspect_err(|_| {
+            let _ = self.regular && self.cut(done as u64).is_ok();
+        })?;
+        if let Some(path) = &self.path {
+            self.closed = self.at.closed(path);
+        }
+        self.rotation.began = Timestamp::now();
+        Ok(())
+    }
+
     /// What is written to a file that has no name any more is gone with the process. A file that was only moved
-    /// keeps its records, and is written to until a hangup.
+    /// keeps its records, and is written to until a hangup. One that was emptied in place begins anew.
     fn begin_anew_if_removed(&mut self) -> io::Result<bool> {
         if !self.regular || self.named.elapsed() < LOOK_EVERY {
             return Ok(false);
         }
-        let removed = self.file.metadata()?.nlink() == 0;
+        let found = self.file.metadata()?;
+        if found.len() == 0 {
+            self.len = 0;
+            self.head()?;
+        }
+        let removed = found.nlink() == 0;
         if removed {
             self.reopen().map_err(|error| match error {
                 AuditError::Open { source, .. } => source,
@@ -188,97 +310,158 @@ impl Sink {
 
     /// Opens the path anew, after an external tool moved the file away. The pending lines go to the new one.
     pub(super) fn reopen(&mut self) -> Result<(), AuditError> {
-        let Some(path) = self.path.as_deref().filter(|_| self.regular) else {
+        let Some(path) = self.readable().map(ToOwned::to_owned) else {
             return Ok(());
         };
-        if self.torn > 0 {
+        if self.torn > 0 || self.doubtful > 0 {
             // its rest belongs into the old file
             return Err(AuditError::SinkFailing);
         }
         let error = |source| AuditError::Open {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         };
-        if is_at(&self.file, path).map_err(error)? {
+        if is_at(&self.file, &path).map_err(error)? {
             // still there: perhaps emptied in place
             self.len = self.file.metadata().map_err(error)?.len();
-            return Ok(());
+            return match self.len {
+                0 => self.head().map_err(error),
+                _ => Ok(()),
+            };
         }
-        let (file, len, regular) = open_locked(path)?;
-        (self.file, self.len, self.regular) = (file, len, regular);
+        let (file, len, regular) = open_locked(&path)?;
+        if !regular || len > 0 {
+            return Err(AuditError::NotEmpty { path });
+        }
+        let old = std::mem::replace(&mut self.file, file);
+        self.len = 0;
+        self.head().map_err(error)?;
+        if self.strict {
+            sync_folder(&path).map_err(error)?;
+        }
+        // under whatever name it lies now, it is no file of ours to compress or to remove
+        drop(old);
         Ok(())
     }
 
     fn rotate_if_due(&mut self) -> io::Result<()> {
-        let (Some(rotation), Some(path)) = (&mut self.rotation, &self.path) else {
+        let Some(path) = self.path.clone() else {
             return Ok(());
         };
-        if self.len < rotation.next {
+        let long = self.rotation.at.is_some() && self.len >= self.rotation.next;
+        let old = self.rotation.every.is_some_and(|every| {
+            let age = Timestamp::now().duration_since(self.rotation.began);
+            age.unsigned_abs() >= every && !age.is_negative()
+        });
+        if !long && !old {
             return Ok(());
         }
-        // Or the older files would move up for nothing, and the oldest be lost each time.
-        if !is_at(&self.file, path)? {
-            rotation.next = self.len.saturating_add(rotation.at / 8 + 1);
-            return Err(io::Error::other("the file was moved away"));
+        let outcome = match is_at(&self.file, &path)? {
+            // Or somebody else's file would take its place.
+            false => Err(io::Error::other("the file was moved away")),
+            true => {
+                let closed = self.closed.clone();
+                self.begin(&path, &closed)
+            }
+        };
+        outcome.inspect_err(|_| {
+            // not again at each line
+            self.rotation.next = self
+                .len
+                .saturating_add(self.rotation.at.unwrap_or(self.len) / 8 + 1);
+            self.rotation.began = Timestamp::now();
+        })
+    }
+
+    /// Makes `path` a new, locked file that holds the first line alone, and gives what was there the name `closed`. The
+    /// new file is whole and locked before it takes the name: at no moment is there no file, or half of one.
+    fn begin(&mut self, path: &Path, closed: &Path) -> io::Result<()> {
+        let staged = suffixed(path, ".new");
+        // left over from a crash within a rotation: no record was ever written to it
+        remove_if_there(&staged)?;
+        let file = append(OpenOptions::new().create_new(true), &staged)?;
+        let outcome = self.exchange(file, &staged, path, closed);
+        outcome.inspect_err(|_| {
+            let _ = std::fs::remove_file(&staged);
+        })
+    }
+
+    fn exchange(
+        &mut self,
+        mut file: File,
+        staged: &Path,
+        path: &Path,
+        closed: &Path,
+    ) -> io::Result<()> {
+        file.set_permissions(self.file.metadata()?.permissions())?;
+        file.lock()?;
+        let line = self.at.line()? + "\n";
+        file.write_all(line.as_bytes())?;
+        if self.strict {
+            file.sync_all()?;
         }
-        match rotate(&self.file, path, rotation.keep) {
-            Ok(file) => {
-                self.file = file;
-                self.len = 0;
-                rotation.next = rotation.at;
-                Ok(())
-            }
-            Err(error) => {
-                // not again at each line
-                rotation.next = self.len.saturating_add(rotation.at / 8 + 1);
-                Err(error)
-            }
+        match std::fs::hard_link(path, closed) {
+            Ok(()) => {}
+            // from a rotation that a crash ended here; another file of that name is left alone
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && is_at(&self.file, closed)? => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // a file system without hard links
+            Err(_) => std::fs::rename(path, closed)?,
+        }
+        std::fs::rename(staged, path)?;
+        if self.strict {
+            sync_folder(path)?;
+        }
+        let old = std::mem::replace(&mut self.file, file);
+        self.len = line.len() as u64;
+        self.closed = self.at.closed(path);
+        self.rotation.began = Timestamp::now();
+        self.rotation.next = self.rotation.at.unwrap_or(u64::MAX);
+        if let Some(keeper) = &self.keeper {
+            // one that is gone has nothing to keep any more
+            let _ = keeper.send(Job::Closed(Closed {
+                file: old,
+                size: self.at.tree.size(),
+                root: self.at.tree.root(),
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// Writes the bytes after the first `done`. Gives back how many are out.
+fn put(file: &mut File, bytes: &[u8], mut done: usize) -> (usize, io::Result<()>) {
+    loop {
+        let rest = bytes.get(done..).unwrap_or_default();
+        if rest.is_empty() {
+            return (done, Ok(()));
+        }
+        match file.write(rest) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Err(error)),
         }
     }
 }
 
-/// The rotated file of this age: `audit.jsonl.1` is the newest.
-pub(super) fn rotated(path: &Path, age: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{age}"));
-    name.into()
+/// One record further.
+pub(super) fn advance(at: &mut Segment, leaf: Hash) {
+    at.seq += 1;
+    at.prev = leaf;
+    at.tree.push(leaf);
 }
 
-/// Makes `path` a new, locked, empty file and its content `path.1`. The new file is locked before it takes
-/// the name, so that no other process can come between.
-fn rotate(current: &File, path: &Path, keep: u32) -> io::Result<File> {
-    let mut staged = path.as_os_str().to_owned();
-    staged.push(".new");
-    let staged = PathBuf::from(staged);
-    // left over from a crash within a rotation: nothing was ever written to it
-    remove_if_there(&staged)?;
-    let file = append(OpenOptions::new().create_new(true), &staged)?;
-    file.set_permissions(current.metadata()?.permissions())?;
-    file.lock()?;
-    let shift = || -> io::Result<()> {
-        for age in (1..keep).rev() {
-            match std::fs::rename(rotated(path, age), rotated(path, age + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        if keep > 0 {
-            // a second name, then the exchange: at no moment is there no file at `path`
-            let newest = rotated(path, 1);
-            remove_if_there(&newest)?;
-            if std::fs::hard_link(path, &newest).is_err() {
-                std::fs::rename(path, &newest)?; // a file system without hard links
-            }
-        }
-        std::fs::rename(&staged, path)
-    };
-    shift().inspect_err(|_| {
-        let _ = std::fs::remove_file(&staged);
-    })?;
-    Ok(file)
+/// Makes a name last that a file in this folder has got.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),

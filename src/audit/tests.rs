@@ -8,10 +8,12 @@ use std::process::Command;
 
 use super::read::{Record, describe};
 use super::record::{Decision, JudgedFields, QueryNames, Request, Stages, Verdict};
+use super::segment::{Segment, closed_files};
 use super::*;
 use crate::config::{AuditTarget, Durability};
 use crate::policy::{self, Json, Reason};
 
+mod checkpoints;
 mod disk;
 mod schema;
 
@@ -20,10 +22,14 @@ fn config(to: AuditTarget, durability: Durability) -> config::Audit {
         to,
         durability,
         rotate_at: None,
-        keep: 5,
+        rotate_every: None,
+        keep: Some(5),
+        compress: false,
+        checkpoints: None,
         queue: 64,
         refusals_per_second: 3,
         node: "n1".into(),
+        fields: config::Fields::default(),
         ship: None,
     }
 }
@@ -91,11 +97,34 @@ fn decide(audit: &Audit, decision: &Decision<'_>) -> Result<(), AuditError> {
     runtime.block_on(audit.decided(decision))
 }
 
+/// The records of a log's file, each of which follows from the one before.
 fn records(path: &Path) -> Vec<Record> {
-    let text = fs::read_to_string(path).unwrap();
-    text.split_inclusive('\n')
-        .map(|line| Record::parse(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
+    chained(&[fs::read_to_string(path).unwrap()])
+}
+
+/// The same of several files, which follow from each other.
+fn chained(files: &[String]) -> Vec<Record> {
+    let mut at: Option<Segment> = None;
+    let mut records = Vec::new();
+    for file in files {
+        let (first, rest) = file.split_once('\n').unwrap();
+        let begins = Segment::parse(first.as_bytes()).unwrap_or_else(|| panic!("{first}"));
+        if let Some(at) = &at {
+            assert_eq!(&begins, at);
+        }
+        let at = at.insert(begins);
+        for line in rest.split_inclusive('\n') {
+            let record = Record::parse(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let envelope = record.envelope();
+            assert_eq!(
+                (envelope.seq, envelope.prev),
+                (at.seq + 1, Some(Sha256(at.prev)))
+            );
+            sink::advance(at, tree::leaf(line.strip_suffix('\n').unwrap().as_bytes()));
+            records.push(record);
+        }
+    }
+    records
 }
 
 /// The records' kinds in order: `permit`, `deny`, an outcome's end, an event's name.
@@ -164,7 +193,11 @@ fn a_decision_is_in_the_file_when_it_is_decided() {
 #[test]
 fn after_closing_decisions_are_refused_and_outcomes_still_written() {
     let (_folder, path) = folder();
-    for durability in [Durability::Written, Durability::Buffered] {
+    for durability in [
+        Durability::Strict,
+        Durability::Written,
+        Durability::Buffered,
+    ] {
         let target = AuditTarget::File(path.clone());
         let (audit, _) = open(&config(target, durability)).unwrap();
         let decision = permit();
@@ -174,7 +207,7 @@ fn after_closing_decisions_are_refused_and_outcomes_still_written() {
         assert!(matches!(decide(&audit, &permit()), Err(AuditError::Closed)));
         outcome.close(End::Cut);
     }
-    let expected = ["Start", "Permit", "Stop", "Cut"].repeat(2);
+    let expected = ["Start", "Permit", "Stop", "Cut"].repeat(3);
     let records = records(&path);
     assert_eq!(kinds(&records), expected);
     assert_gapless(&records);
@@ -182,14 +215,18 @@ fn after_closing_decisions_are_refused_and_outcomes_still_written() {
 
 #[test]
 fn outcomes_are_flushed_without_a_further_decision() {
-    for durability in [Durability::Written, Durability::Buffered] {
+    for durability in [
+        Durability::Strict,
+        Durability::Written,
+        Durability::Buffered,
+    ] {
         let (_folder, path) = folder();
         let target = AuditTarget::File(path.clone());
         let (audit, _) = open(&config(target, durability)).unwrap();
         drop(audit.open_outcome(Uuid::now_v7(), Instant::now()));
-        await_lines(&path, 2);
-        audit.event(&Event::Stop {}).unwrap();
         await_lines(&path, 3);
+        audit.event(&Event::Stop {}).unwrap();
+        await_lines(&path, 4);
     }
 }
 
@@ -209,13 +246,15 @@ fn every_record_of_every_thread_is_there_once() {
     for (durability, rotate_at) in [
         (Durability::Written, None),
         (Durability::Buffered, None),
+        (Durability::Strict, None),
+        (Durability::Strict, Some(100_000)),
         (Durability::Written, Some(100_000)),
         (Durability::Buffered, Some(100_000)),
     ] {
         let (_folder, path) = folder();
         let config = config::Audit {
             rotate_at,
-            keep: 1000,
+            keep: None,
             ..config(AuditTarget::File(path.clone()), durability)
         };
         let (audit, _) = open(&config).unwrap();
@@ -269,34 +308,79 @@ fn work(audit: &Audit, count: usize) -> Vec<Uuid> {
 
 /// The records of the file and its predecessors, oldest first, and how many files there are.
 fn records_of_all_files(path: &Path) -> (Vec<Record>, usize) {
-    let ages = (1..).take_while(|age| sink::rotated(path, *age).exists());
-    let mut files: Vec<PathBuf> = ages.map(|age| sink::rotated(path, age)).collect();
-    files.reverse();
+    let mut files = closed_files(path).unwrap();
     files.push(path.to_owned());
-    (
-        files.iter().flat_map(|file| records(file)).collect(),
-        files.len(),
-    )
+    let texts: Vec<String> = files.iter().map(|file| text_of(file)).collect();
+    (chained(&texts), files.len())
+}
+
+fn text_of(file: &Path) -> String {
+    let bytes = fs::read(file).unwrap();
+    let mut text = String::new();
+    match file.extension().is_some_and(|end| end == "gz") {
+        true => flate2::read::GzDecoder::new(&*bytes).read_to_string(&mut text),
+        false => (&*bytes).read_to_string(&mut text),
+    }
+    .unwrap();
+    text
 }
 
 #[test]
 fn only_so_many_rotated_files_are_kept() {
-    for (keep, files) in [(0, 1), (1, 2), (3, 4)] {
+    for (keep, compress) in [(1, false), (3, false), (3, true)] {
         let (folder, path) = folder();
         let config = config::Audit {
             rotate_at: Some(1000),
-            keep,
+            keep: Some(keep),
+            compress,
             ..written(&path)
         };
         let (audit, _) = open(&config).unwrap();
         work(&audit, 40);
         audit.close();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files);
+        let files = keep as usize + 1;
+        let names = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let (compressed, plain): (Vec<_>, Vec<_>) =
+            names.partition(|name| name.to_string_lossy().ends_with(".gz"));
+        let expected = if compress { (files - 1, 1) } else { (0, files) };
+        assert_eq!((compressed.len(), plain.len()), expected);
         let (records, _) = records_of_all_files(&path);
-        let seqs: Vec<u64> = records.iter().map(|r| r.envelope().seq).collect();
-        assert!(seqs.is_sorted_by(|a, b| a + 1 == *b), "{seqs:?}");
-        assert_eq!(seqs.last(), Some(&82));
+        assert_eq!(records.last().unwrap().envelope().seq, 82);
     }
+}
+
+#[test]
+fn a_file_is_rotated_by_its_age() {
+    let (_folder, path) = folder();
+    let config = config::Audit {
+        rotate_every: Some(Duration::from_secs(3600)),
+        ..written(&path)
+    };
+    let (audit, _) = open(&config).unwrap();
+    work(&audit, 3);
+    audit.close();
+    drop(audit);
+    // as if it had been begun an hour and a minute ago
+    let text = fs::read_to_string(&path).unwrap();
+    let mut at = Segment::first("n1");
+    let mut old = at.line().unwrap() + "\n";
+    let long_ago = Timestamp::now() - jiff::SignedDuration::from_mins(61);
+    for line in text.lines().skip(1) {
+        let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+        record["at"] = format!("{long_ago:.6}").into();
+        record["prev"] = encode::hex_of(&at.prev).into();
+        let line = record.to_string();
+        sink::advance(&mut at, tree::leaf(line.as_bytes()));
+        old += &(line + "\n");
+    }
+    fs::write(&path, old).unwrap();
+    let (audit, _) = open(&config).unwrap();
+    work(&audit, 3);
+    audit.close();
+    let (records, files) = records_of_all_files(&path);
+    assert_eq!((records.len(), files), (16, 2));
 }
 
 #[test]
@@ -323,12 +407,12 @@ fn a_file_that_was_moved_away_pushes_no_older_one_out() {
     let (folder, path) = folder();
     let config = config::Audit {
         rotate_at: Some(600),
-        keep: 3,
+        keep: Some(3),
         ..written(&path)
     };
-    let older = folder.path().join("audit.jsonl.1");
-    fs::write(&older, "older\n").unwrap();
     let (audit, _) = open(&config).unwrap();
+    let older = folder.path().join("audit.jsonl.0000000000000001");
+    fs::write(&older, "older\n").unwrap();
     let moved = folder.path().join("moved");
     fs::rename(&path, &moved).unwrap();
     work(&audit, 40);
@@ -366,7 +450,7 @@ fn the_lock_stays_over_rotation_and_reopening() {
     };
     let (audit, _) = open(&config).unwrap();
     work(&audit, 20);
-    assert!(sink::rotated(&path, 1).exists());
+    assert!(!closed_files(&path).unwrap().is_empty());
     assert!(matches!(open(&config), Err(AuditError::Locked { .. })));
     fs::rename(&path, folder.path().join("moved")).unwrap();
     audit.reopen().unwrap();
@@ -375,23 +459,26 @@ fn the_lock_stays_over_rotation_and_reopening() {
 
 #[test]
 fn reopening_follows_the_path() {
-    for durability in [Durability::Written, Durability::Buffered] {
+    for durability in [
+        Durability::Strict,
+        Durability::Written,
+        Durability::Buffered,
+    ] {
         let (folder, path) = folder();
         let target = AuditTarget::File(path.clone());
         let (audit, _) = open(&config(target, durability)).unwrap();
         decide(&audit, &permit()).unwrap();
         audit.reopen().unwrap(); // nothing was moved: the same file goes on
-        await_lines(&path, 2);
+        await_lines(&path, 3);
         let moved = folder.path().join("moved.jsonl");
         fs::rename(&path, &moved).unwrap();
         decide(&audit, &deny()).unwrap();
-        await_lines(&moved, 3);
+        await_lines(&moved, 4);
         audit.reopen().unwrap();
         decide(&audit, &permit()).unwrap();
         audit.close();
-        let mut all = records(&moved);
-        assert_eq!(kinds(&all), ["Start", "Permit", "Deny"]);
-        all.extend(records(&path));
+        assert_eq!(kinds(&records(&moved)), ["Start", "Permit", "Deny"]);
+        let all = chained(&[text_of(&moved), text_of(&path)]);
         assert_eq!(kinds(&all)[3..], ["Permit", "Stop"]);
         assert_gapless(&all);
     }

@@ -3,24 +3,29 @@
 //! Under one lock a record gets its number and becomes a line in a buffer, so the file's order is the
 //! numbers' order. Then it depends on what durability was configured:
 //!
+//! - `strict`: the flusher writes everything in batches, and puts each on the disk before it wakes those whose
+//!   decisions are in it. What comes in meanwhile is the next batch.
 //! - `written`: a decision's own thread writes the buffer, in which the decision is the last line, and
 //!   comes back once all of it is in the kernel. Outcomes and events wait in the buffer for the next
 //!   decision, or for the flusher thread, at most 50 ms.
 //! - `buffered`: the flusher writes everything; a decision waits where the buffer holds `queue` records.
 //!
 //! **A failing sink.** Lines that can't be written stay in the buffer and are tried again, by the next
-//! decision and by the flusher. Decisions are refused, and a refused one is taken out of the buffer again
-//! together with its number, for nothing was forwarded under it. So what accumulates is bounded by what was
-//! forwarded before: outcomes. Nothing is dropped.
+//! decision and by the flusher. Decisions are refused. In `written` a refused one is taken out of the buffer again
+//! together with its number, for nothing was forwarded under it; in `strict` others were tied to it meanwhile, so it
+//! stays, and a permit gets an outcome that says so. What accumulates is bounded by what was forwarded or held
+//! before. Nothing is dropped.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
 
 use self::lines::{Life, Lines, Trouble};
 use super::AuditError;
+use super::keeper::Closed;
 use super::record::{Decision, Early, End, Event, Outcome, Refusals, SinkState, Verdict};
 use super::sink::{Sink, Written};
 use crate::config::{self, Durability};
@@ -36,7 +41,7 @@ pub(super) struct Writer {
     sink: Mutex<Sink>,
     /// Wakes the flusher.
     work: Condvar,
-    /// Wakes decisions that wait for room in `buffered`.
+    /// Wakes decisions that wait for room in `strict` and `buffered`.
     room: Notify,
     durability: Durability,
     queue: usize,
@@ -52,15 +57,14 @@ struct Counted {
 }
 
 impl Writer {
-    /// A writer whose next record has the number after `seq`.
+    /// A writer that goes on where the sink stands.
     pub(super) fn new(
         config: &config::Audit,
         sink: Sink,
-        seq: u64,
         metrics: &Metrics,
     ) -> Result<Writer, AuditError> {
         Ok(Writer {
-            lines: Mutex::new(Lines::new(&config.node, seq)?),
+            lines: Mutex::new(Lines::new(&config.node, sink.at())?),
             sink: Mutex::new(sink),
             work: Condvar::new(),
             room: Notify::new(),
@@ -90,7 +94,6 @@ impl Writer {
         self.sink()?
             .write(&mut lines.pending)
             .map_err(AuditError::Sink)?;
-        lines.held = 0;
         self.metrics.audit().outcomes.inc_by(outcomes.len() as u64);
         self.metrics.audit().events.inc_by(events.len() as u64);
         Ok(())
@@ -100,16 +103,15 @@ impl Writer {
     pub(super) async fn decided(&self, decision: &Decision<'_>) -> Result<(), AuditError> {
         match self.durability {
             Durability::Written => self.write(decision)?,
-            Durability::Buffered => loop {
-                let room = self.room.notified();
-                tokio::pin!(room);
-                // before the look at the buffer, or room that is made in between is missed
-                room.as_mut().enable();
-                if self.enqueue(decision)? {
-                    break;
-                }
-                room.await;
-            },
+            Durability::Buffered => self.queue(decision, &mut None).await?,
+            Durability::Strict => {
+                let (tell, told) = oneshot::channel();
+                self.queue(decision, &mut Some(tell)).await?;
+                let uncommitted = Uncommitted::of(self, decision);
+                // dropped unanswered: it isn't on the disk
+                told.await.map_err(|_| AuditError::SinkFailing)?;
+                uncommitted.committed();
+            }
         }
         self.metrics.audit().decisions.inc();
         Ok(())
@@ -121,23 +123,19 @@ impl Writer {
         if lines.stage != Life::Running {
             return Err(AuditError::Closed);
         }
-        let before = lines.pending.len();
         lines.decision(decision)?;
-        let line = lines.pending.len() - before;
+        let line = lines.last_line();
         let mut sink = self.sink()?;
         let Err(error) = self.flush(&mut lines, &mut sink) else {
             return Ok(());
         };
-        let left = lines.pending.len();
-        if left == line && sink.torn() > 0 {
+        if lines.pending.lines() == 1 && lines.pending.bytes().len() == line && sink.torn() > 0 {
             // half of it is out and can't be taken back: say that nothing came of it
             if decision.decision == Verdict::Permit {
-                lines.outcome(&not_forwarded(decision))?;
+                lines.outcome(&not_forwarded(decision.id))?;
             }
         } else {
-            lines.pending.truncate(left.saturating_sub(line));
-            lines.seq -= 1;
-            lines.held = lines.held.saturating_sub(1);
+            lines.retract();
         }
         self.failed(&mut lines, &error);
         if let Some(trouble) = &mut lines.trouble {
@@ -146,8 +144,30 @@ impl Writer {
         Err(AuditError::Sink(error))
     }
 
-    /// `buffered`: into the buffer with this decision; `false` where it is full.
-    fn enqueue(&self, decision: &Decision<'_>) -> Result<bool, AuditError> {
+    /// Into the buffer with this decision, once there is room.
+    async fn queue(
+        &self,
+        decision: &Decision<'_>,
+        tell: &mut Option<oneshot::Sender<()>>,
+    ) -> Result<(), AuditError> {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // before the look at the buffer, or room that is made in between is missed
+            room.as_mut().enable();
+            if self.enqueue(decision, tell)? {
+                return Ok(());
+            }
+            room.await;
+        }
+    }
+
+    /// Into the buffer with this decision, and who is told when it counts; `false` where it is full.
+    fn enqueue(
+        &self,
+        decision: &Decision<'_>,
+        tell: &mut Option<oneshot::Sender<()>>,
+    ) -> Result<bool, AuditError> {
         let mut lines = self.lines()?;
         if lines.stage != Life::Running {
             return Err(AuditError::Closed);
@@ -156,14 +176,18 @@ impl Writer {
             trouble.refused += 1;
             return Err(AuditError::SinkFailing);
         }
-        let full = lines.held >= self.queue;
+        let full = lines.held() >= self.queue;
         if !full {
             lines.decision(decision)?;
-            self.metrics.audit().queue.set(gauge(lines.held));
+            lines.waiting.extend(tell.take());
+            self.metrics.audit().queue.set(gauge(lines.held()));
         }
-        if full || lines.held >= self.queue.div_ceil(2) {
-            lines.hurry = true;
-            self.work.notify_one();
+        if full || !lines.waiting.is_empty() || lines.held() >= self.queue.div_ceil(2) {
+            // one that is under way looks before it rests
+            if !std::mem::replace(&mut lines.hurry, true) {
+                lines.dozing = false;
+                self.work.notify_one();
+            }
         } else {
             self.rouse(&mut lines);
         }
@@ -181,7 +205,7 @@ impl Writer {
     /// Takes an event, which goes with the next write.
     pub(super) fn event(&self, event: &Event<'_>) -> Result<(), AuditError> {
         let mut lines = self.lines()?;
-        if lines.trouble.is_some() && lines.pending.len() > EVENT_BYTES {
+        if lines.trouble.is_some() && lines.pending.bytes().len() > EVENT_BYTES {
             return Err(AuditError::SinkFailing);
         }
         lines.event(event)?;
@@ -219,7 +243,27 @@ impl Writer {
                 }
                 sink.reopen()
             }
-            Durability::Buffered => self.sink()?.reopen(),
+            Durability::Strict | Durability::Buffered => self.sink()?.reopen(),
+        }
+    }
+
+    /// Where the log stands with what is written, and the file.
+    pub(super) fn stands(&self) -> std::io::Result<Closed> {
+        let sink = self.sink().map_err(std::io::Error::other)?;
+        let tree = &sink.at().tree;
+        Ok(Closed {
+            file: sink.handle()?,
+            size: tree.size(),
+            root: tree.root(),
+        })
+    }
+
+    /// Tells that what was written could not be looked after.
+    pub(super) fn keeping_failed(&self, state: SinkState, error: &std::io::Error) {
+        tracing::error!(%error, ?state, "audit files can't be looked after");
+        self.metrics.audit().failures.inc();
+        if let Err(error) = self.event(&sink_event(state, Some(error))) {
+            tracing::error!(%error, "an audit event could not be recorded");
         }
     }
 
@@ -263,11 +307,7 @@ impl Writer {
             return Ok(());
         }
         let written = sink.write(&mut lines.pending);
-        lines.held = match written {
-            Ok(_) => 0,
-            Err(_) => memchr::memchr_iter(b'\n', &lines.pending).count(),
-        };
-        self.metrics.audit().queue.set(gauge(lines.held));
+        self.metrics.audit().queue.set(gauge(lines.held()));
         self.succeeded(lines, &written?);
         Ok(())
     }
@@ -345,9 +385,40 @@ impl Counted {
     }
 }
 
-fn not_forwarded<'a>(decision: &Decision<'_>) -> Outcome<'a> {
+/// `strict`: a decision that is in the buffer and not known to be on the disk. Where it is a permit, its drop says that
+/// nothing came of it: a failing sink refused it, or its request went away meanwhile.
+struct Uncommitted<'w> {
+    writer: &'w Writer,
+    permit: Option<Uuid>,
+}
+
+impl<'w> Uncommitted<'w> {
+    fn of(writer: &'w Writer, decision: &Decision<'_>) -> Uncommitted<'w> {
+        let permit = decision.decision == Verdict::Permit;
+        Uncommitted {
+            writer,
+            permit: permit.then_some(decision.id),
+        }
+    }
+
+    fn committed(mut self) {
+        self.permit = None;
+    }
+}
+
+impl Drop for Uncommitted<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.permit
+            && let Err(error) = self.writer.outcome(&not_forwarded(id))
+        {
+            tracing::error!(%error, %id, "an outcome could not be recorded");
+        }
+    }
+}
+
+fn not_forwarded(id: Uuid) -> Outcome<'static> {
     Outcome {
-        id: decision.id,
+        id,
         at: Timestamp::now(),
         end: End::Aborted,
         status: None,

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::{Exit, Paint, colours, complain, health, problem_json};
-use crate::config::Config;
+use crate::audit::redact;
+use crate::config::{Config, Fields};
 use crate::policy::PolicySet;
 use crate::policy::cases::Cases;
 use crate::policy::lint;
@@ -60,11 +61,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
         ));
         return Ok(Exit::Usage);
     }
+    let mut told = Fields::default();
     if let Some(path) = &args.config {
         match Config::load(path) {
             Ok(config) => {
                 report.warnings = config.warnings;
                 paths.extend(config.policies);
+                told = config.audit.fields;
             }
             Err(problems) => report.problems = problems,
         }
@@ -74,6 +77,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
         .and_then(|files| PolicySet::load(&files).map(|set| (set, files)));
     match loaded {
         Ok((set, files)) => {
+            report.warnings.extend(redact::unjudged(&told, &set));
             report.warnings.extend(lint::lint(&files));
             report.policies = set.len();
             set.digest().clone_into(&mut report.digest);

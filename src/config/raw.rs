@@ -252,12 +252,17 @@ pub static CLAIMS: Section = Section { name: "claims", about: "Which claims beco
 #[rustfmt::skip]
 pub static AUDIT: Section = Section { name: "audit", about: "The record of decisions.", keys: &[
     or("audit.jsonl", "to", Kind::File, "A file that is appended to, or `stdout`."),
-    or("written", "durability", Kind::Word(&["written", "buffered"]), "When a record counts as kept: in the kernel before the request is forwarded, or in a bounded queue."),
+    or("written", "durability", Kind::Word(&["strict", "written", "buffered"]), "When a record counts as kept: on the disk or in the kernel before the request is forwarded, or in a bounded queue."),
     or("256MiB", "rotate_at", Kind::Size("1MiB", "1024GiB", Some("never")), "Rotate the file past this size, or `never`."),
-    or("8", "keep", Kind::Count(1, 10_000, None), "Rotated files kept; the newest is `audit.jsonl.1`."),
-    or("8192", "queue", Kind::Count(1, 1_048_576, None), "Records held in `buffered` before requests wait."),
+    or("never", "rotate_every", Kind::Duration("1m", "8760h", Some("never")), "Rotate the file once its first record is so old, or `never`."),
+    or("8", "keep", Kind::Count(1, 10_000, Some("all")), "Rotated files kept, or `all`; each is named by the number of its first record."),
+    or("false", "compress", Kind::Flag, "Whether rotated files are compressed (gzip)."),
+    or("off", "checkpoints", Kind::Either(&Kind::Word(&["off"]), &Kind::Section(&CHECKPOINTS)), "Signed checkpoints over the log, or `off`."),
+    or("8192", "queue", Kind::Count(1, 1_048_576, None), "Records held in `strict` and `buffered` before requests wait."),
     or("100", "refusals_per_second", Kind::Count(0, 1_000_000, None), "Refusals before identity that get a record of their own; those above are counted."),
     or("auto", "node", Kind::Text, "This node's name in each record; `auto`: the host's name."),
+    or("[]", "fields", Kind::List(&Kind::Section(&AUDIT_FIELDS)), "What records tell of the fields that policies judged in a body; empty: no values."),
+    key("fields_key", Kind::Section(&SECRET), "The key of `as: hmac`: at least 32 bytes, by `file` or `env`."),
     or("off", "ship", Kind::Either(&Kind::Word(&["off"]), &Kind::Section(&SHIP)), "Where the file's records are sent as well, over OTLP/HTTP, or `off`."),
 ], one_of: &[]};
 
@@ -273,6 +278,22 @@ pub static SHIP: Section = Section { name: "ship", about: "Shipping the audit fi
     or("512", "batch", Kind::Count(1, 8_192, None), "Records sent at once."),
     or("10s", "timeout", Kind::Duration("100ms", "5m", None), "The longest time for one request, connecting included."),
     or("gzip", "compression", Kind::Word(&["gzip", "none"]), "How requests are compressed."),
+], one_of: &[]};
+
+/// An item of `fields`.
+#[rustfmt::skip]
+pub static AUDIT_FIELDS: Section = Section { name: "audit_fields", about: "Fields of bodies, and how records tell them where these policies judged them.", keys: &[
+    must("fields", Kind::OneOrMany(&Kind::Text), "Fields by name or glob: `body/branch`, `body/arguments/**`."),
+    key("policies", Kind::OneOrMany(&Kind::Text), "Ids of policies, or globs; one of them must have judged the field. Absent: any."),
+    must("as", Kind::Word(&["shown", "hmac"]), "`shown`: as it came, cut at 128 bytes; `hmac`: HMAC-SHA-256 of the whole value under `fields_key`. Where several rules fit, hmac counts."),
+], one_of: &[]};
+
+/// `checkpoints` of the audit log.
+#[rustfmt::skip]
+pub static CHECKPOINTS: Section = Section { name: "checkpoints", about: "Signed checkpoints over the audit log.", keys: &[
+    must("key", Kind::File, "The signing key, as `portcullis audit init` makes it; readable by its owner alone."),
+    or("audit.checkpoints", "to", Kind::File, "The file that they are appended to; a copy of it elsewhere is what holds the log to account."),
+    or("10s", "every", Kind::Duration("100ms", "24h", None), "How long after one the next is made, where there are records for it."),
 ], one_of: &[]};
 
 /// `admin`.
@@ -328,6 +349,8 @@ pub static SECTIONS: &[&Section] = &[
     &SECRET,
     &CLAIMS,
     &AUDIT,
+    &CHECKPOINTS,
+    &AUDIT_FIELDS,
     &SHIP,
     &ADMIN,
     &LIMITS,

@@ -189,6 +189,25 @@ fn fetch(at: &At<'_>, source: &str, cx: &mut Loader<'_>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The text of a key that no one but its owner may read: what it signs is as good as its keeping.
+pub(super) fn owned(at: &At<'_>, cx: &mut Loader<'_>) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (path, bytes) = cx.file(at)?;
+    let shown = path.display();
+    let mode = std::fs::metadata(&path).map(|meta| meta.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        cx.problem(
+            at,
+            format!("others may read or write {shown}; chmod 600 it"),
+        );
+        return None;
+    }
+    String::from_utf8(bytes).ok().or_else(|| {
+        cx.problem(at, format!("{shown} isn't text"));
+        None
+    })
+}
+
 /// Editors and `echo` end a file with a line break that is no part of the secret; one is dropped, never more.
 fn without_line_break(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.last() == Some(&b'\n') {

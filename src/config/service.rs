@@ -2,13 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
 use super::load::Loader;
-use super::raw::{ADMIN, AUDIT, LIMITS, LOG, TIMEOUTS};
+use super::raw::{ADMIN, AUDIT, CHECKPOINTS, LIMITS, LOG, TIMEOUTS};
 use super::read::Reader;
-use super::{Audit, AuditTarget, Durability, Limits, Listener, Log, Timeouts, listeners, ship};
+use super::{
+    Audit, AuditTarget, Checkpoints, Durability, Limits, Listener, Log, Timeouts, fields,
+    listeners, secrets, ship,
+};
+use crate::audit::note::Signer;
+use crate::yaml::{At, Yaml};
 
 /// The policy files and folders, each of which exists.
 pub(super) fn policies(file: &Reader<'_>, cx: &mut Loader<'_>) -> Vec<PathBuf> {
@@ -45,36 +51,74 @@ pub(super) fn audit(file: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Audit> {
         true => AuditTarget::Stdout,
         false => AuditTarget::File(cx.path(&to).unwrap_or_default()),
     };
-    let durability_at = reader.value("durability")?;
-    let durability = if durability_at.is_word("strict") {
-        cx.problem(
-            &durability_at,
-            "`strict` comes in a later version; expected written or buffered",
-        );
-        Durability::Written
-    } else {
-        match reader.word("durability", cx) {
-            "buffered" => Durability::Buffered,
-            _ => Durability::Written,
-        }
+    let durability = match reader.word("durability", cx) {
+        "strict" => Durability::Strict,
+        "buffered" => Durability::Buffered,
+        _ => Durability::Written,
     };
+    let stdout = to == AuditTarget::Stdout;
+    if let Some(at) = reader.written("durability").filter(|_| stdout)
+        && durability == Durability::Strict
+    {
+        cx.problem(&at, "`strict` needs a file: standard output is on no disk");
+    }
+    let checkpoints = reader
+        .value("checkpoints")
+        .filter(|at| !at.is_word("off"))
+        .and_then(|at| {
+            if stdout {
+                cx.problem(&at, "checkpoints need a log in a file");
+            }
+            checkpoints(&at, cx)
+        });
     let node = reader.text("node", cx).unwrap_or_default();
     if node.len() > 253 || node.chars().any(char::is_control) {
         let wanted = "expected at most 253 bytes without control characters";
         cx.problem(&reader.value("node")?, wanted);
     }
+    let fields = fields::read(&reader, cx);
     Some(Audit {
         to,
         durability,
         rotate_at: reader.size("rotate_at", cx),
-        keep: u32::try_from(reader.count("keep", cx)?).ok()?,
+        rotate_every: reader.duration("rotate_every", cx),
+        keep: reader
+            .count("keep", cx)
+            .and_then(|keep| u32::try_from(keep).ok()),
+        compress: reader.flag("compress", cx),
+        checkpoints,
         queue: usize::try_from(reader.count("queue", cx)?).ok()?,
         refusals_per_second: u32::try_from(reader.count("refusals_per_second", cx)?).ok()?,
         node: match node {
             "auto" => host_name(cx).into(),
             node => node.into(),
         },
+        fields,
         ship: ship::read(&reader, cx),
+    })
+}
+
+/// Signed checkpoints, with their key.
+fn checkpoints(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Checkpoints> {
+    if matches!(at.node.value, Yaml::Text(_)) {
+        cx.problem(at, "expected `off`, or a mapping with `key`");
+        return None;
+    }
+    let reader = Reader::open(at, &CHECKPOINTS, cx)?;
+    let key_at = reader.value("key")?;
+    let text = secrets::owned(&key_at, cx)?;
+    let signer = match Signer::parse(&text) {
+        Ok(signer) => signer,
+        Err(error) => {
+            cx.problem(&key_at, error.to_string());
+            return None;
+        }
+    };
+    let to = cx.path(&reader.value("to")?)?;
+    Some(Checkpoints {
+        signer: Arc::new(signer),
+        to,
+        every: reader.duration("every", cx)?,
     })
 }
 
@@ -88,7 +132,7 @@ pub(super) fn admin(
     if at.is_word("off") {
         return None;
     }
-    if matches!(at.node.value, crate::yaml::Yaml::Text(_)) {
+    if matches!(at.node.value, Yaml::Text(_)) {
         cx.problem(&at, "expected `off`, or a mapping with `address`");
         return None;
     }

@@ -141,6 +141,19 @@ impl PolicySet {
         set.map(|(name, _)| name)
     }
 
+    /// The fields of bodies that enforced policies judge: each policy's id, and the name of the field.
+    pub fn judged_fields(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        let enforced = self.policies.iter().filter(|p| p.mode == Mode::Enforce);
+        enforced.flat_map(|policy| {
+            let judged = match &policy.body {
+                BodyRule::Judged(judged) => Some(judged.fields()),
+                BodyRule::None | BodyRule::Any => None,
+            };
+            let fields = judged.into_iter().flatten();
+            fields.map(move |condition| (&policy.id, &condition.label))
+        })
+    }
+
     /// The policies, for people to see.
     pub fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
         self.policies.iter().map(|p| Summary {

@@ -37,13 +37,19 @@ pub struct Decision {
     pub template: Option<Arc<str>>,
     /// What each shadow policy said that holds or applies, sorted by id.
     pub shadow: Vec<Shadow>,
-    /// The body's fields that enforced policies judged, for the record: see [`JudgedField`].
-    pub judged: Vec<JudgedField>,
 }
 
-/// A judged field of a body and its value, such as `body/branch` and `agent/fix-1`: scalars only, at most 16 of them,
-/// longer texts cut at 128 bytes.
-pub type JudgedField = (Arc<str>, Box<str>);
+/// A scalar field of a body that an enforced policy judged, with its whole value. What of it may be told is for the
+/// caller to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgedField<'f> {
+    /// The policy's id.
+    pub policy: &'f Arc<str>,
+    /// The field's name, such as `body/branch`.
+    pub name: &'f Arc<str>,
+    /// The value as text: a string's own, a number as it was written, `true`, `false` or `null`.
+    pub value: &'f str,
+}
 
 /// Permit or deny; nothing in between.
 #[derive(Debug)]
@@ -196,6 +202,15 @@ impl<'c> Considered<'c> {
         }
     }
 
+    /// Visits the scalar fields of the body that enforced policies judge: one that several judge comes once for each. The
+    /// body is the one to decide by.
+    pub fn judged(&self, body: Body<'_, '_>, mut visit: impl FnMut(JudgedField<'_>)) {
+        let enforced = |c: &&Candidate<'_>| c.policy.mode == Mode::Enforce;
+        for candidate in self.candidates.iter().filter(enforced) {
+            candidate.judged_fields(&self.context, body, &mut visit);
+        }
+    }
+
     /// The verdict, where nobody read the body for shadow policies.
     pub fn decide(self, body: Body<'_, '_>) -> Decision {
         self.decide_both(body, Body::Unread)
@@ -212,19 +227,16 @@ impl<'c> Considered<'c> {
         }
         let template = self.template();
         let shadow = self.shadow();
-        let judged = self.judged(body);
         match self.permit(body) {
             Ok(permit) => Decision {
                 verdict: Verdict::Permit(permit.0),
                 template: Some(permit.1),
                 shadow,
-                judged,
             },
             Err(denial) => Decision {
                 verdict: Verdict::Deny(denial),
                 template,
                 shadow,
-                judged,
             },
         }
     }
@@ -354,22 +366,6 @@ impl<'c> Considered<'c> {
         Some(headers)
     }
 
-    fn judged(&self, body: Body<'_, '_>) -> Vec<JudgedField> {
-        let mut judged: Vec<JudgedField> = Vec::new();
-        for candidate in self
-            .candidates
-            .iter()
-            .filter(|c| c.policy.mode == Mode::Enforce)
-        {
-            candidate.judged_fields(&self.context, body, |label, value| {
-                if judged.len() < MAX_JUDGED && !judged.iter().any(|(known, _)| known == label) {
-                    judged.push((label.clone(), value.into()));
-                }
-            });
-        }
-        judged
-    }
-
     fn template(&self) -> Option<Arc<str>> {
         self.candidates.first().map(Candidate::template)
     }
@@ -437,9 +433,6 @@ impl Permit {
         }
     }
 }
-
-/// The most fields that a record tells.
-const MAX_JUDGED: usize = 16;
 
 /// What is to be read of the body; `None` where no live candidate asks for it.
 fn union<'c>(

@@ -266,12 +266,16 @@ fn check_method(method: &str) -> Result<(), Fault> {
     if known {
         return Ok(());
     }
-    let fits = (1..=LONGEST_METHOD).contains(&method.len())
-        && method.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'-'));
-    if !fits || matches!(method, "CONNECT" | "TRACE") {
+    if !names_a_method(method) || matches!(method, "CONNECT" | "TRACE") {
         return Err(Fault::MethodRefused);
     }
     Ok(())
+}
+
+/// Whether a text looks like a method. Where framing went wrong, what stands in its place may be anything.
+pub fn names_a_method(text: &str) -> bool {
+    (1..=LONGEST_METHOD).contains(&text.len())
+        && text.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'-'))
 }
 
 /// Bytes of a method. The longest registered one (`UPDATEREDIRECTREF`) has 17.

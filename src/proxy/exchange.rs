@@ -28,13 +28,11 @@ use super::trace::Trace;
 use super::upstream::{RequestBody, StreamBody};
 use super::wire::Busy;
 use super::worker::{Live, Worker};
-use crate::audit::record::{self, Early, Stages};
+use crate::audit::record::{self, Early, JudgedField, Stages};
 use crate::config::Route;
 use crate::metrics::{self, RouteMetrics};
 use crate::policy::normalise;
-use crate::policy::{
-    Canonical, Considered, Fault, JudgedField, Permit, Principal, Reason, Shadow, Verdict,
-};
+use crate::policy::{Canonical, Considered, Fault, Permit, Principal, Reason, Shadow, Verdict};
 
 /// A request under way.
 pub struct Exchange {
@@ -239,10 +237,11 @@ impl Exchange {
         candidates: Considered<'_>,
         content: &Content,
     ) -> Result<Permit, Refusal> {
-        let depth = self.live.snapshot.config.limits.json_depth;
-        let decision = content.decide(candidates, depth);
+        let snapshot = &self.live.snapshot;
+        let depth = snapshot.config.limits.json_depth;
+        let (decision, fields) = content.decide(candidates, depth, &snapshot.redaction);
         self.shadow = decision.shadow;
-        self.fields = decision.judged;
+        self.fields = fields;
         self.template = decision.template;
         self.stages.decide = self.lap();
         match decision.verdict {
@@ -330,7 +329,9 @@ impl Exchange {
         let judged = self.judged.as_deref();
         let request = match judged {
             None => record::Request {
-                method: Some(Cow::Borrowed(self.head.method.as_str())),
+                method: Some(self.head.method.as_str())
+                    .filter(|method| normalise::names_a_method(method))
+                    .map(Cow::Borrowed),
                 ..record::Request::default()
             },
             Some(Judged { canonical, .. }) => record::Request {

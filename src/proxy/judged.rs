@@ -8,8 +8,10 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 use super::inspect::Whole;
+use crate::audit::record::JudgedField;
+use crate::audit::redact::Redaction;
 use crate::policy::{
-    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, PolicySet,
+    Body, BodyFields, BodyPlan, Canonical, Considered, Decision, Facts, Fault, Permit, PolicySet,
     Principal, Verdict,
 };
 
@@ -69,25 +71,33 @@ impl Judged {
             && !self.headers.contains_key(header::CONTENT_ENCODING)
     }
 
-    /// Whether these policies would permit the request at this moment.
-    pub fn holds(
+    /// The permit that these policies would give the request at this moment.
+    pub fn permit(
         &self,
         policies: &PolicySet,
         content: &Content,
         depth: usize,
         now: Timestamp,
-    ) -> bool {
+    ) -> Option<Permit> {
         let candidates = policies.consider(&self.facts(now));
-        match content.decide(candidates, depth).verdict {
-            Verdict::Permit(_) => true,
-            Verdict::Deny(_) => false,
+        // Nothing of this goes on record.
+        let (decision, _) = content.decide(candidates, depth, &Redaction::default());
+        match decision.verdict {
+            Verdict::Permit(permit) => Some(permit),
+            Verdict::Deny(_) => None,
         }
     }
 }
 
 impl Content {
-    /// The verdict on the candidates of the request that it came with. JSON may nest so deeply.
-    pub fn decide(&self, candidates: Considered<'_>, depth: usize) -> Decision {
+    /// The verdict on the candidates of the request that it came with, and what the record tells of the fields that they
+    /// judged. JSON may nest so deeply.
+    pub fn decide(
+        &self,
+        candidates: Considered<'_>,
+        depth: usize,
+        redaction: &Redaction,
+    ) -> (Decision, Vec<JudgedField>) {
         let read = |plan: BodyPlan<'_>| match (plan, self) {
             (BodyPlan::Json(projection), Content::Whole(Whole { bytes, .. })) => {
                 Some(BodyFields::json(bytes, projection, depth))
@@ -115,6 +125,7 @@ impl Content {
             (None, Body::Fields(_)) => Body::Unread,
             (None, body) => body,
         };
-        candidates.decide_both(body, shadow_body)
+        let told = redaction.told(&candidates, body);
+        (candidates.decide_both(body, shadow_body), told)
     }
 }

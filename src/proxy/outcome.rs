@@ -55,7 +55,7 @@ impl Exchange {
             Ok(handshake) => handshake,
             Err(fault) => return Err(outcome.failed(Refusal::from(fault), End::Aborted)),
         };
-        let Some(mut ticket) = self.ticket(&judged, content) else {
+        let Some(mut ticket) = self.ticket(&judged, content, permit.until()) else {
             return Err(outcome.failed(Refusal::of(Reason::Revoked), End::Cut));
         };
         let live = self.live();
@@ -142,10 +142,21 @@ impl Exchange {
     }
 
     /// Enters the request among those that are judged again when policies or identity change. `None` where they
-    /// changed since its decision and no longer permit it.
-    fn ticket(&self, judged: &Arc<Judged>, content: Content) -> Option<Ticket> {
+    /// changed since its decision and no longer permit it, or not for as long.
+    fn ticket(
+        &self,
+        judged: &Arc<Judged>,
+        content: Content,
+        until: Option<Timestamp>,
+    ) -> Option<Ticket> {
         let began = &self.live.snapshot;
-        let standing = Standing::new(self.connection.clone(), judged.clone(), content, began);
+        let standing = Standing::new(
+            self.connection.clone(),
+            judged.clone(),
+            content,
+            until,
+            began,
+        );
         let holds: Holds = Arc::new(move |policies, now| standing.holds(policies, now));
         let ticket = self.worker.streams.register(holds.clone());
         // Whoever changes policies asks the registered ones after the change: so this look comes after registering.

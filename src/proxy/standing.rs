@@ -5,7 +5,8 @@
 //! identity alone costs a comparison.
 //!
 //! Deliberately absent: the new identity. A credential that by now says something else, another agent or one group
-//! more, is not what the stream's record says of it, so the stream ends; the client may ask again.
+//! more, is not what the stream's record says of it, so the stream ends; the client may ask again. And a new end: where the
+//! right now ends sooner, the stream ends at once; where later, when it would have.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -23,6 +24,8 @@ pub struct Standing {
     judged: Arc<Judged>,
     content: Content,
     depth: usize,
+    /// When its right ends, which is the stream's deadline.
+    until: Option<Timestamp>,
     /// What last found the credential good. Weak: an identifier keeps its keys fresh for as long as it is there, and
     /// must not outlive its configuration for a stream's sake. What a `Weak` points to is never used for another one.
     identifier: Mutex<Weak<Identifier>>,
@@ -34,6 +37,7 @@ impl Standing {
         connection: Arc<Connection>,
         judged: Arc<Judged>,
         content: Content,
+        until: Option<Timestamp>,
         began: &Snapshot,
     ) -> Standing {
         Standing {
@@ -41,16 +45,28 @@ impl Standing {
             judged,
             content,
             depth: began.config.limits.json_depth,
+            until,
             identifier: Mutex::new(Arc::downgrade(&began.identifier)),
         }
     }
 
-    /// Whether these policies permit it, and the configuration in force takes its client for the same one.
+    /// Whether these policies permit it for at least as long, and the configuration in force takes its client for the
+    /// same one.
     pub fn holds(&self, policies: &PolicySet, now: Timestamp) -> bool {
         let newest = self.connection.newest();
         self.connection.vouched(&newest)
             && self.identified(&newest.identifier, now)
-            && self.judged.holds(policies, &self.content, self.depth, now)
+            && self.permitted(policies, now)
+    }
+
+    /// A stream keeps the deadline that it began with, so it ends where the new one were sooner.
+    fn permitted(&self, policies: &PolicySet, now: Timestamp) -> bool {
+        let permit = self.judged.permit(policies, &self.content, self.depth, now);
+        permit.is_some_and(|permit| match (permit.until(), self.until) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(new), Some(old)) => new >= old,
+        })
     }
 
     fn identified(&self, newest: &Arc<Identifier>, now: Timestamp) -> bool {

@@ -19,6 +19,7 @@ use super::routes::Routes;
 use super::streams::Streams;
 use super::upstream::{Upstream, UpstreamObserver};
 use crate::audit::Audit;
+use crate::audit::redact::Redaction;
 use crate::config::{self, Config};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::policy::PolicySet;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub routes: Routes,
     /// Who may be who.
     pub identifier: Arc<Identifier>,
+    /// What records tell of the fields that the policies judge.
+    pub redaction: Redaction,
     /// When it was put in force.
     pub loaded_at: jiff::Timestamp,
 }

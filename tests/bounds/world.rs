@@ -195,7 +195,7 @@ impl World {
     /// The records so far; a line that is being written may be there in part.
     pub fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).unwrap();
-        let lines = text.lines();
+        let lines = portcullis::audit::segment::records(&text);
         lines.filter_map(|l| serde_json::from_str(l).ok()).collect()
     }
 
@@ -354,8 +354,7 @@ log: {{ format: json }}
 /// The records of a log that must be whole: each line parses, the numbers have no gap, each permit has its outcome.
 fn whole(text: &str) -> Vec<Value> {
     assert!(text.ends_with('\n'), "an unended line");
-    let records: Vec<Value> = text
-        .lines()
+    let records: Vec<Value> = portcullis::audit::segment::records(text)
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
         .collect();
     let mut permits = HashSet::new();

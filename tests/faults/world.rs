@@ -247,8 +247,8 @@ log: {{ format: json }}
     /// The records as they stand, without what is still being written.
     pub fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.file("audit.jsonl")).unwrap();
-        let lines = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
-        lines
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        portcullis::audit::segment::records(&text[..whole])
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
@@ -309,7 +309,7 @@ log: {{ format: json }}
                 text.is_empty() || text.ends_with('\n'),
                 "{file}: half a line"
             );
-            for line in text.lines() {
+            for line in portcullis::audit::segment::records(&text) {
                 Record::parse(line).unwrap_or_else(|e| panic!("{file}: {e}: {line}"));
                 records.push(serde_json::from_str::<Value>(line).unwrap());
             }

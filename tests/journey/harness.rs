@@ -198,7 +198,8 @@ impl Gateway {
 
     pub fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.file("audit.jsonl")).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines = portcullis::audit::segment::records(&text)
+            .map(|line| serde_json::from_str(line).unwrap());
         lines.collect()
     }
 }

@@ -236,8 +236,7 @@ impl Bench {
         let text = std::fs::read_to_string(self.gateway.file("audit.jsonl")).unwrap();
         // The last line may be half written.
         let end = text.rfind('\n').map_or(0, |at| at + 1);
-        let records = text[self.read..end]
-            .lines()
+        let records = portcullis::audit::segment::records(&text[self.read..end])
             .map(|line| serde_json::from_str(line).unwrap())
             .filter(|record: &Value| {
                 record["kind"] == kind && record["request"]["path"] != client::CONTROL_PATH
@@ -274,7 +273,7 @@ impl Suite {
             provider: given("provider").unwrap_or(usual.provider),
             more: given("more").unwrap_or(usual.more),
             // each refusal has its record, however fast they come
-            audit: ", refusals_per_second: 1000000",
+            audit: ", refusals_per_second: 1000000, fields: [{ fields: body/**, as: shown }]",
             policy_files: ", control.yaml",
             addresses: &[format!("http://{}", recording.address)],
             files: &[("control.yaml", control)],

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::harness::{Gateway, PATIENCE, POLICIES, Setup, of_kind, request};
+use crate::harness::{Gateway, PATIENCE, POLICIES, Setup, bare, of_kind, request};
 use crate::streams::{Scripted, soon};
 
 #[tokio::test]
@@ -155,6 +155,96 @@ async fn an_open_stream_ends_with_the_identity_that_it_began_under() {
             let reloaded = gateway.running().reload().await;
             reloaded.unwrap_or_else(|error| panic!("{what}: {error}"));
         }
+        if goes_on {
+            upstream.send("data: two\n\n");
+        }
+        let next = soon(response.frame()).await.unwrap();
+        assert_eq!(next.is_ok(), goes_on, "{what}");
+        drop((response, sender, upstream));
+        let records = gateway.stop().await;
+        let cut = of_kind(&records, "outcome")[0]["end"] == "cut";
+        assert_eq!(cut, !goes_on, "{what}");
+    }
+}
+
+/// A stream that was permitted until one o'clock ran on until then, although a reload had moved the end to noon.
+#[tokio::test]
+async fn an_open_stream_does_not_outlive_an_end_that_a_reload_moves_sooner() {
+    let until = |end: &str| {
+        format!(
+            "version: 1\npolicies: [{{ id: events, who: anonymous, do: GET /events, when: {end} }}]\n"
+        )
+    };
+    let noon = until("{ until: 2099-01-01T12:00:00Z }");
+    let one = until("{ until: 2099-01-01T13:00:00Z }");
+    let always = until("{ from: 2020-01-01T00:00:00Z }");
+    let with = |set: &str, more: &str| set.replace("}]", &format!("}}, {more}]"));
+    let forbid =
+        "{ id: stop, effect: forbid, do: GET /events, when: { from: 2098-01-01T00:00:00Z } }";
+    let lifted = |end: &str| {
+        let lift = format!("{{ id: lift, who: anonymous, do: GET /events, when: {end} }}");
+        let forbid = "{ id: stop, effect: forbid, do: GET /events, unless: lift }";
+        with(&with(&always, &lift), forbid)
+    };
+    let known = |set: &str| set.replace("anonymous", "any");
+    for (what, from, to, goes_on) in [
+        (
+            "the same end",
+            &one,
+            with(&one, "{ id: more, who: any, do: GET /more }"),
+            true,
+        ),
+        ("an end that is sooner", &one, noon.clone(), false),
+        ("an end that is later", &noon, one.clone(), true),
+        ("an end where there was none", &always, one.clone(), false),
+        ("no end any more", &one, always.clone(), true),
+        (
+            "a sooner end that the token's comes before",
+            &known(&one),
+            known(&noon),
+            true,
+        ),
+        (
+            "a forbid that begins",
+            &always,
+            with(&always, forbid),
+            false,
+        ),
+        (
+            "a forbid that begins after the end",
+            &noon,
+            with(&noon, &forbid.replace("2098", "2100")),
+            true,
+        ),
+        (
+            "a lift that ends sooner",
+            &lifted("{ until: 2099-01-01T13:00:00Z }"),
+            lifted("{ until: 2099-01-01T12:00:00Z }"),
+            false,
+        ),
+    ] {
+        let upstream = Scripted::start().await;
+        let setup = Setup {
+            policies: from,
+            addresses: std::slice::from_ref(&upstream.address),
+            ..Setup::default()
+        };
+        let mut gateway = setup.start().await;
+        let io = TokioIo::new(TcpStream::connect(gateway.address).await.unwrap());
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        // A token ends soon, and bounds the right as well.
+        let asked = match from.contains("who: any,") {
+            true => request(Method::GET, "/events", ""),
+            false => bare(Method::GET, "/events", ""),
+        };
+        let mut response = soon(sender.send_request(asked)).await.unwrap();
+        upstream.send("data: one\n\n");
+        soon(response.frame()).await.unwrap().unwrap();
+
+        std::fs::write(gateway.file("policy.yaml"), &to).unwrap();
+        let reloaded = gateway.running().reload().await;
+        reloaded.unwrap_or_else(|error| panic!("{what}: {error}"));
         if goes_on {
             upstream.send("data: two\n\n");
         }

@@ -23,6 +23,7 @@ mod lifecycle;
 mod pki;
 mod process;
 mod records;
+mod secrets;
 mod streams;
 mod suites;
 mod tls;

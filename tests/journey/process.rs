@@ -51,7 +51,7 @@ impl World {
     fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.file("audit.jsonl")).unwrap();
         // A line that is being written may be there in part.
-        text.lines()
+        portcullis::audit::segment::records(&text)
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
     }
@@ -343,8 +343,7 @@ async fn without_a_record_nothing_is_forwarded() {
     program.signal("TERM");
     assert!(program.ended().await.success());
     let full = std::fs::read_to_string(world.file("audit.full")).unwrap();
-    let mut records: Vec<Value> = full
-        .lines()
+    let mut records: Vec<Value> = portcullis::audit::segment::records(&full)
         .map(|l| serde_json::from_str(l).unwrap())
         .collect();
     records.extend(world.records());

@@ -9,7 +9,11 @@ use crate::harness::{Gateway, Setup, bare, of_kind, request, token, token_until}
 
 #[tokio::test]
 async fn each_request_has_one_decision_and_each_permit_one_outcome() {
-    let mut gateway = Gateway::start().await;
+    let setup = Setup {
+        audit: ", fields: [{ fields: body/name, policies: items.write, as: shown }]",
+        ..Setup::default()
+    };
+    let mut gateway = setup.start().await;
     // Path, and the reason that the record gives; none: permitted.
     let expired = token_until("agent/7", -4000);
     type Call = (
@@ -243,4 +247,51 @@ async fn a_key_that_the_gateway_sets_is_not_the_clients_to_send() {
     assert_eq!(seen["x-forwarded-for"], "127.0.0.1");
     assert!(!seen.contains_key("x-portcullis-agent"));
     gateway.stop().await;
+}
+
+/// Records hold no field's value unless a rule says so, which a reload may change.
+#[tokio::test]
+async fn a_record_tells_of_judged_fields_what_the_rules_in_force_say() {
+    let key = "fields_key: { file: fields.key }, ";
+    let audit = format!(", {key}fields: [{{ fields: body/none, as: hmac }}]");
+    let setup = Setup {
+        audit: &audit,
+        files: &[("fields.key", "k".repeat(32) + "\n")],
+        ..Setup::default()
+    };
+    let mut gateway = setup.start().await;
+    let config = gateway.file("portcullis.yaml");
+    // `printf %s ok-7 | openssl dgst -sha256 -hmac kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk`
+    let hmac = "hmac-sha256:9241dd7f20250d4716be3a05b43ac122be5ca4e3b546f2b43d9681665ced59e4";
+    let cases = [
+        ("fields: body/none", Value::Null),
+        ("fields: body/name", json!({ "body/name": hmac })),
+        (
+            "fields: [body/*], policies: [other, items.*]",
+            json!({ "body/name": hmac }),
+        ),
+        ("fields: body/name, policies: other", Value::Null),
+    ];
+    let mut before = "fields: body/none";
+    for (rule, _) in &cases {
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.replace(before, rule)).unwrap();
+        gateway.running().reload().await.unwrap();
+        let answer = gateway
+            .call(request(Method::POST, "/items", r#"{"name":"ok-7"}"#))
+            .await;
+        assert_eq!(answer.status, 200);
+        before = rule;
+    }
+    let records = gateway.stop().await;
+    let judged = of_kind(&records, "decision");
+    let judged: Vec<&Value> = judged.iter().map(|d| &d["request"]["judged"]).collect();
+    assert_eq!(
+        judged,
+        cases.iter().map(|(_, want)| want).collect::<Vec<_>>()
+    );
+    for decision in of_kind(&records, "decision") {
+        assert!(decision["request"]["body_sha256"].is_string(), "{decision}");
+        assert!(!decision.to_string().contains("ok-7"), "{decision}");
+    }
 }

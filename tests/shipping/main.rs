@@ -6,10 +6,9 @@ mod messages;
 mod receiver;
 mod trouble;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::config::{Audit, AuditTarget, Durability, Ship};
+use portcullis::config::{Config, Ship};
 use portcullis::metrics::Metrics;
 use portcullis::ship::Shipper;
 
@@ -42,16 +41,21 @@ fn ship(log: &Log, receiver: &Receiver) -> Running {
 }
 
 fn ship_by(log: &Log, ship: Ship) -> Running {
-    let audit = Audit {
-        to: AuditTarget::File(log.path.clone()),
-        durability: Durability::Written,
-        rotate_at: None,
-        keep: 8,
-        queue: 64,
-        refusals_per_second: 100,
-        node: Arc::from("n1"),
-        ship: Some(ship),
-    };
+    let text = "
+        version: 1
+        listeners: [{ address: 127.0.0.1:0 }]
+        routes: [{ upstream: api }]
+        upstreams: { api: { addresses: http://127.0.0.1:9 } }
+        policies: policy.yaml
+        audit: { to: audit.jsonl, node: n1 }
+    ";
+    let folder = log.path.parent().unwrap();
+    std::fs::write(folder.join("policy.yaml"), "").unwrap();
+    let no_variables = |_: &str| None;
+    let mut audit = Config::from_text("c.yaml", text, folder, &no_variables)
+        .unwrap()
+        .audit;
+    audit.ship = Some(ship);
     let metrics = Metrics::new().unwrap();
     let shipper = Shipper::start(&audit, &metrics).unwrap();
     assert!(shipper.is_some());

@@ -100,9 +100,12 @@ impl<'de> Deserialize<'de> for Shadows<'_> {
     }
 }
 
-/// Judged fields and their values: `{"body/branch":"agent/fix-1"}`.
+/// A judged field's name, and what is told of its value.
+pub type JudgedField = (Arc<str>, Box<str>);
+
+/// Judged fields and what is told of their values: `{"body/branch":"agent/fix-1"}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JudgedFields<'a>(pub Cow<'a, [policy::JudgedField]>);
+pub struct JudgedFields<'a>(pub Cow<'a, [JudgedField]>);
 
 impl JudgedFields<'_> {
     pub(super) fn is_empty(&self) -> bool {

@@ -6,26 +6,54 @@ use std::os::unix::net::UnixStream;
 
 use super::*;
 
-/// Writes such a file, opens it, and gives back what then stands after it.
-fn after_crash(files: &[(&str, String)]) -> (Vec<Record>, String) {
+/// Writes such files, the last of them the current one, opens the log, and gives back what then stands after it.
+fn after_crash(files: &[String]) -> (Vec<Record>, String) {
     let (folder, path) = folder();
-    for (name, text) in files {
-        fs::write(folder.path().join(name), text).unwrap();
+    let (last, older) = files.split_last().unwrap();
+    for text in older {
+        let begins = Segment::parse(text.lines().next().unwrap().as_bytes()).unwrap();
+        fs::write(begins.closed(&path), text).unwrap();
     }
+    fs::write(&path, last).unwrap();
     let (audit, _) = open(&written(&path)).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     drop(audit);
-    let before = &files.last().unwrap().1;
-    let kept = before
+    drop(folder);
+    let kept = last
         .rsplit_once('\n')
         .map_or(0, |(lines, _)| lines.len() + 1);
     let rest = text.split_at(kept).1;
     let records = rest
         .lines()
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && Segment::parse(line.as_bytes()).is_none())
         .map(|line| Record::parse(line).unwrap())
         .collect();
     (records, text)
+}
+
+/// A file of a log that stands there: its first line, and these, tied together.
+fn file(at: &mut Segment, lines: &[String]) -> String {
+    let mut text = at.line().unwrap() + "\n";
+    for line in lines {
+        let prev = encode::hex_of(&at.prev);
+        let (seq, rest) = line
+            .trim_end()
+            .split_once(",\"id\"")
+            .unwrap_or_else(|| line.trim_end().split_once(",\"event\"").unwrap());
+        let key = if line.contains(",\"id\"") {
+            "id"
+        } else {
+            "event"
+        };
+        let line = format!("{seq},\"prev\":\"{prev}\",\"{key}\"{rest}");
+        sink::advance(at, tree::leaf(line.as_bytes()));
+        text += &(line + "\n");
+    }
+    text
+}
+
+fn log(lines: &[String]) -> String {
+    file(&mut Segment::first("n1"), lines)
 }
 
 fn id(number: u32) -> String {
@@ -67,7 +95,7 @@ fn open_decisions_are_closed_at_the_next_start() {
         outcome_line(5, 1),
         decision_line(6, 4, "permit"),
     ];
-    let (records, _) = after_crash(&[("audit.jsonl", lines.concat())]);
+    let (records, _) = after_crash(&[log(&lines)]);
     assert_eq!(kinds(&records), ["Unknown", "Unknown", "Start"]);
     assert_eq!(ids(&records), [id(2), id(4)]);
     let seqs: Vec<u64> = records.iter().map(|r| r.envelope().seq).collect();
@@ -77,22 +105,21 @@ fn open_decisions_are_closed_at_the_next_start() {
 #[test]
 fn what_an_earlier_start_closed_stays_closed() {
     let lines = [start_line(1), decision_line(2, 1, "permit"), start_line(3)];
-    let (records, _) = after_crash(&[("audit.jsonl", lines.concat())]);
+    let (records, _) = after_crash(&[log(&lines)]);
     assert_eq!(kinds(&records), ["Start"]);
 }
 
 #[test]
 fn open_decisions_are_found_over_rotated_files() {
-    let oldest = [start_line(1), decision_line(2, 9, "permit"), start_line(3)];
-    let older = [decision_line(4, 1, "permit"), decision_line(5, 2, "permit")];
-    let newer = [outcome_line(6, 1), decision_line(7, 3, "permit")];
-    let newest = [outcome_line(8, 3)];
-    let (records, _) = after_crash(&[
-        ("audit.jsonl.3", oldest.concat()),
-        ("audit.jsonl.2", older.concat()),
-        ("audit.jsonl.1", newer.concat()),
-        ("audit.jsonl", newest.concat()),
-    ]);
+    let mut at = Segment::first("n1");
+    let files = [
+        vec![start_line(1), decision_line(2, 9, "permit"), start_line(3)],
+        vec![decision_line(4, 1, "permit"), decision_line(5, 2, "permit")],
+        vec![outcome_line(6, 1), decision_line(7, 3, "permit")],
+        vec![outcome_line(8, 3)],
+    ]
+    .map(|lines| file(&mut at, &lines));
+    let (records, _) = after_crash(&files);
     assert_eq!(kinds(&records), ["Unknown", "Start"]);
     assert_eq!(ids(&records), [id(2)]);
     assert_eq!(records[0].envelope().seq, 9);
@@ -100,25 +127,91 @@ fn open_decisions_are_found_over_rotated_files() {
 
 #[test]
 fn a_crash_within_a_rotation_hides_nothing() {
-    // .1 became .2, and the file did not yet become .1
-    let (records, _) = after_crash(&[
-        (
-            "audit.jsonl.2",
-            start_line(1) + &decision_line(2, 1, "permit"),
-        ),
-        ("audit.jsonl.new", String::new()),
-        ("audit.jsonl", decision_line(3, 2, "permit")),
+    let (_folder, path) = folder();
+    let text = log(&[start_line(1), decision_line(2, 1, "permit")]);
+    fs::write(&path, &text).unwrap();
+    // the file has its second name, and the new one not yet the first
+    let closed = Segment::first("n1").closed(&path);
+    fs::hard_link(&path, &closed).unwrap();
+    fs::write(segment::suffixed(&path, ".new"), "half").unwrap();
+    let config = config::Audit {
+        rotate_at: Some(600),
+        compress: true,
+        ..written(&path)
+    };
+    let (audit, _) = open(&config).unwrap();
+    work(&audit, 3);
+    audit.close();
+    let (records, files) = records_of_all_files_between(&path, &text);
+    assert_eq!(ids(&records)[0], id(1));
+    assert!(files > 2, "{files}");
+    // and a crash between the first line of all and its line feed
+    for half in ["", "{\"v\":1,"] {
+        let mut at = Segment::first("n1");
+        let older = file(&mut at, &[start_line(1), decision_line(2, 1, "permit")]);
+        let (records, text) = after_crash(&[older, half.to_owned()]);
+        assert_eq!(ids(&records[..1]), [id(1)], "{half}");
+        assert!(text.starts_with(&at.line().unwrap()));
+    }
+}
+
+/// The records after those that a test wrote by hand, which are no whole ones.
+fn records_of_all_files_between(path: &Path, by_hand: &str) -> (Vec<Record>, usize) {
+    let mut files = closed_files(path).unwrap();
+    files.push(path.to_owned());
+    let text: String = files.iter().map(|file| text_of(file)).collect();
+    let records = text.strip_prefix(by_hand).unwrap().lines();
+    let records = records.filter(|line| !line.contains("\"kind\":\"segment\""));
+    (
+        records.map(|line| Record::parse(line).unwrap()).collect(),
+        files.len(),
+    )
+}
+
+#[test]
+fn a_file_that_is_no_log_s_is_set_aside() {
+    let (folder, path) = folder();
+    let text = start_line(6) + &decision_line(7, 1, "permit");
+    fs::write(&path, &text).unwrap();
+    let (audit, _) = open(&written(&path)).unwrap();
+    drop(audit);
+    let records = records(&path);
+    assert_eq!(kinds(&records), ["Unknown", "SetAside", "Start", "Stop"]);
+    assert_eq!(
+        (ids(&records)[0].clone(), records[0].envelope().seq),
+        (id(1), 8)
+    );
+    let aside = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let aside: Vec<PathBuf> = aside
+        .filter(|path| path.to_string_lossy().contains(".unchained-"))
+        .collect();
+    assert_eq!(fs::read_to_string(&aside[0]).unwrap(), text);
+}
+
+#[test]
+fn records_that_don_t_follow_are_told() {
+    let text = log(&[
+        start_line(1),
+        decision_line(2, 1, "permit"),
+        outcome_line(3, 1),
+        outcome_line(4, 2),
     ]);
-    assert_eq!(ids(&records), [id(1), id(2)]);
-    // it became .1, and the empty file did not yet take its name
-    let both = start_line(1) + &decision_line(2, 1, "permit");
-    let (records, _) = after_crash(&[("audit.jsonl.1", both.clone()), ("audit.jsonl", both)]);
-    assert_eq!(ids(&records), [id(1)]);
+    let removed: String = text
+        .split_inclusive('\n')
+        .enumerate()
+        .filter(|(line, _)| *line != 3)
+        .map(|(_, line)| line)
+        .collect();
+    let (records, _) = after_crash(&[removed]);
+    assert_eq!(kinds(&records), ["Unknown", "Unlinked", "Start"]);
+    assert_eq!(records[0].envelope().seq, 5);
 }
 
 #[test]
 fn half_a_line_is_cut_off_and_told() {
-    let whole = start_line(1) + &decision_line(2, 1, "permit");
+    let whole = log(&[start_line(1), decision_line(2, 1, "permit")]);
     let line = decision_line(3, 2, "permit");
     for half in [
         "{",
@@ -126,7 +219,7 @@ fn half_a_line_is_cut_off_and_told() {
         line.trim_end_matches("}\n"),
         "\0\0\0",
     ] {
-        let (records, text) = after_crash(&[("audit.jsonl", format!("{whole}{half}"))]);
+        let (records, text) = after_crash(&[format!("{whole}{half}")]);
         assert_eq!(kinds(&records), ["Unknown", "Torn", "Start"], "{half}");
         assert!(!text.contains(&id(2)));
         let Record::Event(_, _, Event::Sink { count, .. }) = &records[1] else {
@@ -138,31 +231,28 @@ fn half_a_line_is_cut_off_and_told() {
 
 #[test]
 fn a_record_that_lacks_only_its_line_feed_is_kept() {
-    let whole = start_line(1);
-    let last = decision_line(2, 1, "permit");
+    let whole = log(&[start_line(1), decision_line(2, 1, "permit")]);
+    let last = whole.lines().last().unwrap();
     let (_folder, path) = folder();
-    fs::write(&path, whole + last.trim_end()).unwrap();
+    fs::write(&path, whole.trim_end()).unwrap();
     open(&written(&path)).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
-    assert_eq!(lines[1], last.trim_end());
-    assert!(lines[2].contains(r#""end":"unknown""#));
+    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines[2], last);
+    assert!(lines[3].contains(r#""end":"unknown""#));
 }
 
 #[test]
 fn lines_that_are_no_records_are_told() {
-    let text = format!(
-        "{}not json\n\n{}",
-        start_line(1),
-        decision_line(2, 1, "permit")
-    );
-    let (records, _) = after_crash(&[("audit.jsonl", text)]);
-    assert_eq!(kinds(&records), ["Unknown", "Unreadable", "Start"]);
+    let text = log(&[start_line(1), decision_line(2, 1, "permit")]);
+    let (before, last) = text.trim_end().rsplit_once('\n').unwrap();
     let long = "x".repeat(5 << 20);
-    let text = format!("{}{long}\n{}", start_line(1), decision_line(2, 1, "permit"));
-    let (records, _) = after_crash(&[("audit.jsonl", text)]);
-    assert_eq!(kinds(&records), ["Unknown", "Unreadable", "Start"]);
+    for garbage in ["not json", &long] {
+        let text = format!("{before}\n{garbage}\n{last}\n");
+        let (records, _) = after_crash(&[text]);
+        assert_eq!(kinds(&records), ["Unknown", "Unreadable", "Start"]);
+    }
 }
 
 #[test]
@@ -220,11 +310,11 @@ fn a_device_that_is_full_refuses_the_start() {
 }
 
 /// A file system of 64 KiB, for as long as this lives; `None` where mounting isn't permitted.
-struct SmallDisk(tempfile::TempDir);
+pub(super) struct SmallDisk(pub(super) tempfile::TempDir);
 
 impl SmallDisk {
     #[expect(clippy::print_stderr, reason = "a test that is passed over says so")]
-    fn mount() -> Option<SmallDisk> {
+    pub(super) fn mount() -> Option<SmallDisk> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64k", "none"])
@@ -238,7 +328,7 @@ impl SmallDisk {
     }
 
     /// Takes all its space.
-    fn fill(&self) -> PathBuf {
+    pub(super) fn fill(&self) -> PathBuf {
         let path = self.0.path().join("filler");
         let mut filler = File::create(&path).unwrap();
         let page = [0; 4096];
@@ -255,7 +345,11 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_refuses_until_there_is_space() {
-    for durability in [Durability::Written, Durability::Buffered] {
+    for durability in [
+        Durability::Strict,
+        Durability::Written,
+        Durability::Buffered,
+    ] {
         let Some(disk) = SmallDisk::mount() else {
             return;
         };
@@ -282,7 +376,9 @@ fn a_full_disk_refuses_until_there_is_space() {
                 matches!(&error, AuditError::Sink(io) if io.kind() == ErrorKind::StorageFull),
                 "{error}"
             ),
-            Durability::Buffered => assert!(matches!(error, AuditError::SinkFailing), "{error}"),
+            Durability::Strict | Durability::Buffered => {
+                assert!(matches!(error, AuditError::SinkFailing), "{error}")
+            }
         }
         assert!(!audit.healthy());
         assert!(!metrics.text().contains("portcullis_audit_failures_total 0"));
@@ -303,7 +399,10 @@ fn a_full_disk_refuses_until_there_is_space() {
         assert_gapless(&records);
         let kinds = kinds(&records);
         let count = |kind: &str| kinds.iter().filter(|k| *k == kind).count();
-        assert_eq!((count("Permit"), count("Deny")), (decided, 1));
+        // in `strict` a refused permit stands there, with an outcome that says so
+        let refused = count("Aborted");
+        assert_eq!(refused > 0, durability == Durability::Strict);
+        assert_eq!((count("Permit"), count("Deny")), (decided + refused, 1));
         assert_eq!((count("Complete"), count("Stop")), (1, 1));
         assert_eq!((count("Trouble"), count("Recovered")), (1, 1), "{kinds:?}");
     }
@@ -314,8 +413,9 @@ fn over_socket(durability: Durability) -> (Audit, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let target = config(AuditTarget::Stdout, durability);
-    let sink = Sink::over(File::from(OwnedFd::from(ours)));
-    let writer = Writer::new(&target, sink, 0, &Metrics::new().unwrap()).unwrap();
+    let mut sink = Sink::over(File::from(OwnedFd::from(ours)), &target);
+    sink.go_on(Segment::first("n1"), &Current::Empty).unwrap();
+    let writer = Writer::new(&target, sink, &Metrics::new().unwrap()).unwrap();
     let writer = Arc::new(writer);
     let flusher = std::thread::spawn({
         let writer = Arc::clone(&writer);
@@ -324,6 +424,7 @@ fn over_socket(durability: Durability) -> (Audit, UnixStream) {
     let inner = Inner {
         writer,
         flusher: Mutex::new(Some(flusher)),
+        keeper: Mutex::new(None),
         rate: Rate::new(0),
     };
     (Audit(Arc::new(inner)), theirs)
@@ -362,7 +463,7 @@ fn a_pipe_that_is_full_never_tears_a_line() {
         audit.close();
         drop(audit);
         let text = reader.join().unwrap();
-        let records: Vec<Record> = text.lines().map(|l| Record::parse(l).unwrap()).collect();
+        let records = chained(&[text]);
         assert_gapless(&records);
         let kinds = kinds(&records);
         let permits = kinds.iter().filter(|kind| *kind == "Permit").count();

@@ -75,7 +75,7 @@ fn a_decision_s_line() {
     audit.close();
     let text = fs::read_to_string(&path).unwrap();
     let expected = concat!(
-        r#"{"v":1,"kind":"decision","node":"n1","seq":2,"id":"018f0000-0000-7000-8000-000000000001","#,
+        r#"{"v":1,"kind":"decision","node":"n1","seq":2,"prev":"PREV","id":"018f0000-0000-7000-8000-000000000001","#,
         r#""at":"2026-11-21T09:00:00.123456Z","policy_set":"ab","decision":"deny","#,
         r#""reason":"ambiguous_request","detail":"json_trailing","policies":["p.one","p.two"],"#,
         r#""principal":{"provider":"corp","agent":"spiffe://corp/agent/\"7\"\n","user":"ann","session":"s1","#,
@@ -87,7 +87,9 @@ fn a_decision_s_line() {
         r#""span_id":"b7ad6b7169203331","parent_id":"00f067aa0ba902b7","sampled":true,"#,
         r#""stages_us":{"normalise":1,"identify":2,"match":0,"inspect":3000,"decide":4}}"#,
     );
-    assert_eq!(text.lines().nth(1), Some(expected));
+    let start = text.lines().nth(1).unwrap();
+    let expected = expected.replace("PREV", &encode::hex_of(&tree::leaf(start.as_bytes())));
+    assert_eq!(text.lines().nth(2), Some(&*expected));
     for secret in ["secret", "claim-value-123", "ssn", "%20", "=v"] {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
@@ -110,7 +112,7 @@ fn a_line_shows_what_it_holds() {
     decide(&audit, &decision).unwrap();
     audit.close();
     let text = fs::read_to_string(&path).unwrap();
-    let line = text.lines().nth(1).unwrap();
+    let line = text.lines().nth(2).unwrap();
     let escaped = r"a\u0085b\u2028c\u2029d\u009b2Je\u007ff\u202eg\u2066h\u200f\n";
     let expected = format!(r#"{{"body/hidden":"{escaped}","body/shown":"{shown}"}}"#);
     assert!(line.contains(&expected), "{line}");
@@ -197,7 +199,7 @@ fn lines_that_are_no_records_of_this_version() {
         let read = Record::parse(line).unwrap_err().to_string();
         assert!(read.starts_with(error), "{read}");
     }
-    let newer = r#"{"v":1,"kind":"event","node":"a","seq":1,"prev":"00","at":"2026-11-21T09:00:00Z","event":"stop","why":1}"#;
+    let newer = r#"{"v":1,"kind":"event","node":"a","seq":1,"later":"00","at":"2026-11-21T09:00:00Z","event":"stop","why":1}"#;
     assert!(Record::parse(newer).is_ok(), "further fields do no harm");
 }
 

@@ -1,12 +1,15 @@
 //! The flusher thread: writes what decisions leave behind, tells what was counted, and drains at the end.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use super::lines::{Life, Lines};
 use super::{Writer, gauge};
 use crate::audit::AuditError;
+use crate::audit::batch::Batch;
 use crate::config::Durability;
 
 impl Writer {
@@ -15,11 +18,17 @@ impl Writer {
         if let Err(error) = self.flush_forever() {
             tracing::error!(%error, "the audit flusher ended; requests are refused");
         }
+        // nobody will answer them
+        let lines = self.lines.lock();
+        lines
+            .unwrap_or_else(PoisonError::into_inner)
+            .waiting
+            .clear();
     }
 
     fn flush_forever(&self) -> Result<(), AuditError> {
-        // `buffered`: lines taken out of the buffer, so that others can go on filling it
-        let mut batch = Batch::default();
+        // `strict` and `buffered`: lines taken out of the buffer, so that others can go on filling it
+        let mut batch = Taken::default();
         let mut told = Instant::now();
         let mut last_tries = CLOSING_TRIES;
         loop {
@@ -39,7 +48,7 @@ impl Writer {
                     }
                     lines
                 }
-                Durability::Buffered => self.write_batch(lines, &mut batch)?,
+                Durability::Strict | Durability::Buffered => self.write_batch(lines, &mut batch)?,
             };
             if lines.stage == Life::Running {
                 continue;
@@ -48,11 +57,13 @@ impl Writer {
             let all_out = lines.pending.is_empty() && batch.lines.is_empty();
             if all_out || last_tries == 0 {
                 if !all_out {
-                    tracing::error!(records = lines.held, "audit records were lost at shutdown");
+                    let records = lines.held();
+                    tracing::error!(records, "audit records were lost at shutdown");
                 }
                 // in their order, for whoever still brings one
                 batch.lines.append(&mut lines.pending);
                 lines.pending = batch.lines;
+                lines.taken = 0;
                 lines.stage = Life::Closed;
                 return Ok(());
             }
@@ -60,7 +71,7 @@ impl Writer {
     }
 
     /// Sleeps until there is something to write, then lets lines gather.
-    fn wait(&self, batch: &Batch) -> Result<MutexGuard<'_, Lines>, AuditError> {
+    fn wait(&self, batch: &Taken) -> Result<MutexGuard<'_, Lines>, AuditError> {
         let mut lines = self.lines()?;
         while lines.stage == Life::Running
             && lines.pending.is_empty()
@@ -82,29 +93,36 @@ impl Writer {
         Ok(lines)
     }
 
-    /// `buffered`: writes a batch while others fill the buffer.
+    /// `strict` and `buffered`: writes a batch while others fill the buffer, and tells those who wait for it.
     fn write_batch<'w>(
         &'w self,
         mut lines: MutexGuard<'w, Lines>,
-        batch: &mut Batch,
+        batch: &mut Taken,
     ) -> Result<MutexGuard<'w, Lines>, AuditError> {
         if batch.lines.is_empty() {
             std::mem::swap(&mut batch.lines, &mut lines.pending);
-            batch.records = lines.held;
+            std::mem::swap(&mut batch.waiting, &mut lines.waiting);
+            lines.taken = batch.lines.lines();
         }
         drop(lines);
         let written = self.sink()?.write(&mut batch.lines);
+        if written.is_ok() {
+            for waiting in batch.waiting.drain(..) {
+                // who went away meanwhile has seen to its outcome
+                let _ = waiting.send(());
+            }
+        }
         let mut lines = self.lines()?;
-        let left = match &written {
-            Ok(_) => 0,
-            Err(_) => memchr::memchr_iter(b'\n', &batch.lines).count(),
-        };
-        lines.held -= batch.records - left;
-        batch.records = left;
-        self.metrics.audit().queue.set(gauge(lines.held));
+        lines.taken = batch.lines.lines();
+        self.metrics.audit().queue.set(gauge(lines.held()));
         match written {
             Ok(written) => self.succeeded(&mut lines, &written),
-            Err(error) => self.failed(&mut lines, &error),
+            Err(error) => {
+                // also those of the next batch: it may be long until it is tried
+                batch.waiting.clear();
+                lines.waiting.clear();
+                self.failed(&mut lines, &error);
+            }
         }
         // there is room, or there is a reason to refuse
         self.room.notify_waiters();
@@ -113,9 +131,10 @@ impl Writer {
 }
 
 #[derive(Default)]
-struct Batch {
-    lines: Vec<u8>,
-    records: usize,
+struct Taken {
+    lines: Batch,
+    /// `strict`: those whose decision is among them.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// How long outcomes and events wait for company.

@@ -2,19 +2,30 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
+use crate::audit::batch::Batch;
 use crate::audit::record::{Decision, Event, Outcome, VERSION};
+use crate::audit::segment::Segment;
+use crate::audit::tree::{self, Hash};
 use crate::audit::{AuditError, encode, line};
 
 /// Lines that aren't written yet.
 #[derive(Debug)]
 pub(super) struct Lines {
     /// Whole lines; the first may be out [in part](super::Sink::torn).
-    pub(super) pending: Vec<u8>,
-    /// Records in `pending` and in the flusher's hands.
-    pub(super) held: usize,
+    pub(super) pending: Batch,
+    /// Records in the flusher's hands.
+    pub(super) taken: usize,
+    /// `strict`: those whose decision is pending. Dropped unanswered, one tells of a failure.
+    pub(super) waiting: Vec<oneshot::Sender<()>>,
     /// The last number given.
-    pub(super) seq: u64,
+    seq: u64,
+    /// The hash of the last record, and of the one before it.
+    prev: Hash,
+    before: Hash,
+    /// Where a line is made: a zero byte, then the line, which is what its hash is over.
+    scratch: Vec<u8>,
     /// What a line of each kind begins with, up to its number.
     prefixes: Prefixes,
     pub(super) trouble: Option<Trouble>,
@@ -58,17 +69,21 @@ struct Timed<'a> {
 }
 
 impl Lines {
-    /// No lines yet; the first gets the number after `seq`.
-    pub(super) fn new(node: &str, seq: u64) -> Result<Lines, AuditError> {
+    /// No lines yet; the first goes on from where the log stands.
+    pub(super) fn new(node: &str, at: &Segment) -> Result<Lines, AuditError> {
         let node = serde_json::to_string(node)?;
         let prefix = |kind: &str| {
             let text = format!(r#"{{"v":{VERSION},"kind":"{kind}","node":{node},"seq":"#);
             text.into_bytes().into()
         };
         Ok(Lines {
-            pending: Vec::with_capacity(BUFFER_BYTES),
-            held: 0,
-            seq,
+            pending: Batch::with_capacity(BUFFER_BYTES),
+            taken: 0,
+            waiting: Vec::new(),
+            seq: at.seq,
+            prev: at.prev,
+            before: at.prev,
+            scratch: vec![tree::LEAF],
             prefixes: Prefixes {
                 decision: prefix("decision"),
                 outcome: prefix("outcome"),
@@ -95,29 +110,46 @@ impl Lines {
         self.append(|p| &p.event, |to| serde_json::to_writer(to, &timed))
     }
 
-    /// Numbers a record and appends its line; on an error nothing has changed.
+    /// Records that aren't written yet.
+    pub(super) fn held(&self) -> usize {
+        self.pending.lines() + self.taken
+    }
+
+    /// Bytes of the last line, its line feed included.
+    pub(super) fn last_line(&self) -> usize {
+        self.scratch.len()
+    }
+
+    /// Takes the last line out again, with its number. At most once after each.
+    pub(super) fn retract(&mut self) {
+        self.pending.pop(self.last_line());
+        self.seq -= 1;
+        self.prev = self.before;
+    }
+
+    /// Numbers a record, ties it to the one before and appends its line; on an error nothing has changed.
     fn append(
         &mut self,
         prefix: impl Fn(&Prefixes) -> &[u8],
         record: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
     ) -> Result<(), AuditError> {
-        let start = self.pending.len();
-        self.pending.extend_from_slice(prefix(&self.prefixes));
-        let mut digits = itoa::Buffer::new();
-        self.pending
-            .extend_from_slice(digits.format(self.seq + 1).as_bytes());
-        let joint = self.pending.len();
-        if let Err(error) = record(&mut self.pending) {
-            self.pending.truncate(start);
-            return Err(error.into());
-        }
+        let to = &mut self.scratch;
+        to.truncate(1);
+        to.extend_from_slice(prefix(&self.prefixes));
+        to.extend_from_slice(itoa::Buffer::new().format(self.seq + 1).as_bytes());
+        to.extend_from_slice(b",\"prev\":\"");
+        to.extend_from_slice(&encode::hex_digits(&self.prev));
+        to.push(b'"');
+        let joint = to.len();
+        record(to)?;
         // the record's own brace becomes the comma after the envelope
-        if let Some(brace) = self.pending.get_mut(joint) {
+        if let Some(brace) = to.get_mut(joint) {
             *brace = b',';
         }
-        self.pending.push(b'\n');
+        let leaf = tree::sha256(to);
+        self.pending.push(to.get(1..).unwrap_or_default(), leaf);
+        self.before = std::mem::replace(&mut self.prev, leaf);
         self.seq += 1;
-        self.held += 1;
         Ok(())
     }
 }

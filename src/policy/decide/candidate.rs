@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Body;
 use super::context::Context;
+use super::{Body, JudgedField};
 use crate::policy::body::{BodyFields, Projection};
 use crate::policy::compile::{CompiledTemplate, Policy, PolicySet};
 use crate::policy::facts::FactRef;
@@ -283,46 +283,39 @@ impl<'c> Candidate<'c> {
         }
     }
 
-    /// Visits the body's fields that this policy judged, and their values as text.
+    /// Visits the body's scalar fields that this policy judges.
     pub(super) fn judged_fields(
         &self,
         context: &Context<'c>,
         body: Body<'_, '_>,
-        mut visit: impl FnMut(&Arc<str>, &str),
+        mut visit: impl FnMut(JudgedField<'_>),
     ) {
         let (BodyRule::Judged(judged), Body::Fields(fields), true) =
             (&self.policy.body, body, self.is_live())
         else {
             return;
         };
+        // What others read of a body whose type it doesn't judge, it didn't judge.
+        if context.fits(judged).is_err() {
+            return;
+        }
         let view = self.sight(context, Sight::Fields(fields));
-        for condition in judged
-            .conditions
-            .iter()
-            .filter(|c| c.label.starts_with("body"))
-        {
-            match view.value(&condition.fact) {
-                Value::Text(text) | Value::Wire(text) | Value::Number(text) => {
-                    visit(&condition.label, cut(text));
-                }
-                Value::Bool(value) => visit(&condition.label, if value { "true" } else { "false" }),
-                Value::Null => visit(&condition.label, "null"),
-                Value::Missing | Value::Unreadable | Value::Texts(_) | Value::Json(_) => {}
-            }
+        for condition in judged.fields() {
+            let value = match view.value(&condition.fact) {
+                Value::Text(text) | Value::Wire(text) | Value::Number(text) => text,
+                Value::Bool(true) => "true",
+                Value::Bool(false) => "false",
+                Value::Null => "null",
+                Value::Missing | Value::Unreadable | Value::Texts(_) | Value::Json(_) => continue,
+            };
+            visit(JudgedField {
+                policy: &self.policy.id,
+                name: &condition.label,
+                value,
+            });
         }
     }
 }
-
-/// The beginning of a text, whole characters only.
-fn cut(text: &str) -> &str {
-    let end = (0..=text.len().min(MAX_VALUE))
-        .rev()
-        .find(|at| text.is_char_boundary(*at));
-    end.and_then(|end| text.get(..end)).unwrap_or_default()
-}
-
-/// The most bytes of a value that a record tells.
-const MAX_VALUE: usize = 128;
 
 /// The most references that are kept at hand: more would take as long to find as to ask for.
 const MAX_KNOWN: usize = 16;

@@ -35,6 +35,16 @@ pub struct Judged {
     pub conditions: Vec<Condition>,
 }
 
+impl Judged {
+    /// The conditions on fields of the body, under whose names records tell them.
+    pub fn fields(&self) -> impl Iterator<Item = &Condition> {
+        // The others are of the path or the query, and refer to the body.
+        self.conditions
+            .iter()
+            .filter(|condition| condition.label.starts_with("body"))
+    }
+}
+
 /// The content type that is judged where a policy names none.
 const JSON: &str = "application/json";
 /// Judged as a form.

@@ -169,7 +169,8 @@ impl World {
             .await
             .expect("the gateway stops");
         let text = std::fs::read_to_string(self.file("audit.jsonl")).unwrap();
-        let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let records = portcullis::audit::segment::records(&text)
+            .map(|line| serde_json::from_str(line).unwrap());
         (records.collect(), text)
     }
 }
