@@ -17,8 +17,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod codes;
 mod parts;
 
+pub use self::codes::codes;
+#[cfg(test)]
+pub(crate) use self::codes::fields;
 pub use self::parts::{Ids, JudgedField, JudgedFields, QueryNames, Shadows};
 use super::encode;
 use crate::policy::{self, Reason};

@@ -1,0 +1,61 @@
+//! Lines of an audit log against the schema that `portcullis schema audit` prints, read strictly: what the schema lets
+//! come later must not come now, so that a new field is told in the schema first.
+
+use std::sync::LazyLock;
+
+use portcullis::schema::audit;
+use serde_json::{Map, Value};
+
+use self::json_schema::misfits;
+
+#[path = "json_schema.rs"]
+mod json_schema;
+
+/// What keeps a line from fitting; nothing if it fits.
+pub(crate) fn misfits_of(line: &Value) -> Vec<String> {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| closed(audit()));
+    let of = |name: &str| line[name].as_str().unwrap_or_default();
+    let name = match of("kind") {
+        "event" => format!("event_{}", of("event")),
+        kind => kind.to_owned(),
+    };
+    match SCHEMA["$defs"].get(&name) {
+        Some(definition) => misfits(&SCHEMA, definition, line, &name),
+        None => vec![format!("no kind of line: {name}")],
+    }
+}
+
+/// Panics at the first line that doesn't fit. Half a line, and what tests put there that is no record, is passed over.
+pub(crate) fn check(text: &str) {
+    for line in text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+    {
+        let Ok(value) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let misfits = misfits_of(&value);
+        assert!(misfits.is_empty(), "{}\n{line}", misfits.join("\n"));
+    }
+}
+
+/// The schema with every object closed.
+fn closed(schema: Value) -> Value {
+    match schema {
+        Value::Object(members) => {
+            let members = members
+                .into_iter()
+                .map(|(name, value)| (name, closed(value)));
+            let mut members: Map<String, Value> = members.collect();
+            let names = members.get("properties").is_some_and(Value::is_object);
+            if names && members.get("type").is_some_and(|t| t == "object") {
+                members
+                    .entry("additionalProperties")
+                    .or_insert(false.into());
+            }
+            Value::Object(members)
+        }
+        Value::Array(items) => items.into_iter().map(closed).collect(),
+        other => other,
+    }
+}
