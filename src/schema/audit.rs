@@ -173,6 +173,9 @@ fn decision() -> Value {
             "upstream": about(text(), "The upstream's name."),
             "request": request(),
             "trace_id": { "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "The trace id (W3C Trace Context)." },
+            "span_id": { "type": "string", "pattern": "^[0-9a-f]{16}$", "description": "The span that the proxy opened in it, which the upstream sees as its parent." },
+            "parent_id": { "type": "string", "pattern": "^[0-9a-f]{16}$", "description": "The caller's span; absent where the trace began here." },
+            "sampled": { "type": "boolean", "description": "Whether the trace is sampled; written where it is." },
             "stages_us": stages(),
         }),
         &[
