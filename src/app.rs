@@ -10,7 +10,7 @@ mod view;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ use crate::proxy::identify::Identifier;
 use crate::proxy::routes::Routes;
 use crate::proxy::worker::{Phase, Shared, Snapshot, Worker};
 use crate::reload;
+use crate::ship::Shipper;
 use crate::sources;
 use crate::yaml::Problem;
 use observe::Observer;
@@ -54,6 +55,7 @@ pub struct Running {
     /// The files as they were when the first of them were read.
     pub(crate) seen: reload::Seen,
     pub(crate) tasks: Mutex<Vec<AbortHandle>>,
+    pub(crate) shipper: Mutex<Option<Shipper>>,
 }
 
 /// One worker's thread.
@@ -83,6 +85,9 @@ pub enum StartError {
     /// A worker's thread or runtime doesn't start.
     #[error("can't start a worker: {0}")]
     Worker(#[source] io::Error),
+    /// The thread that ships records doesn't start.
+    #[error("can't start to ship records: {0}")]
+    Ship(#[source] io::Error),
 }
 
 impl App {
@@ -103,6 +108,7 @@ impl App {
             None => None,
         };
         let audit = Audit::open(&config.audit, &metrics, start_event(&policies))?;
+        let shipper = Shipper::start(&config.audit, &metrics).map_err(StartError::Ship)?;
         let observer = Arc::new(Observer::new(metrics.clone(), audit.clone()));
         let identifier = Identifier::new(&config.identity, observer.clone());
         identifier.start().await;
@@ -131,6 +137,7 @@ impl App {
             refused: Mutex::default(),
             seen,
             tasks: Mutex::default(),
+            shipper: Mutex::new(shipper),
         };
         let mut sockets: Vec<_> = sockets.into_iter().map(Vec::into_iter).collect();
         for number in 0..workers {
@@ -157,6 +164,31 @@ impl Running {
         let state = Arc::new(AdminState::new(view));
         self.keep(tokio::spawn(admin::serve(listener, state, cut)).abort_handle());
         Ok(())
+    }
+
+    /// The thread that ships records, where there is one.
+    pub(crate) fn take_shipper(&self) -> Option<Shipper> {
+        let mut shipper = self.shipper.lock().unwrap_or_else(PoisonError::into_inner);
+        shipper.take()
+    }
+
+    /// Ships by another configuration from now on.
+    pub(crate) async fn ship_anew(&self, audit: &crate::config::Audit) {
+        let before = self.take_shipper();
+        let (audit, metrics) = (audit.clone(), self.shared.metrics.clone());
+        // The one before has to end first: there is one cursor.
+        let started = tokio::task::spawn_blocking(move || {
+            drop(before);
+            Shipper::start(&audit, &metrics)
+        });
+        match started.await {
+            Ok(Ok(started)) => {
+                let mut shipper = self.shipper.lock().unwrap_or_else(PoisonError::into_inner);
+                *shipper = started;
+            }
+            Ok(Err(error)) => tracing::error!(%error, "can't start to ship records"),
+            Err(error) => tracing::error!(%error, "can't start to ship records"),
+        }
     }
 
     /// Ends a task with this value.

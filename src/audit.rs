@@ -32,6 +32,7 @@ mod keeper;
 mod line;
 pub mod note;
 pub mod ocsf;
+pub mod proof;
 pub mod query;
 pub mod read;
 pub mod record;
@@ -40,6 +41,7 @@ pub mod redact;
 pub mod segment;
 mod sink;
 pub mod tree;
+pub mod verify;
 pub mod view;
 mod writer;
 

@@ -28,6 +28,7 @@ pub(crate) mod read;
 mod routes;
 pub mod secrets;
 mod service;
+mod ship;
 mod tls;
 pub mod units;
 mod upstreams;
@@ -278,7 +279,7 @@ pub enum Keys {
     Secret(Secret),
 }
 
-/// TLS for fetching keys. Two are equal that trust the same roots.
+/// TLS for fetching keys and for shipping records. Two are equal that trust the same roots.
 #[derive(Debug, Clone)]
 pub struct FetchTls {
     /// Ready for use.
@@ -318,6 +319,31 @@ pub struct Audit {
     pub node: Arc<str>,
     /// What records tell of judged fields.
     pub fields: Fields,
+    /// Where the file's records are sent as well.
+    pub ship: Option<Ship>,
+}
+
+/// Shipping the file's records over OTLP/HTTP. Two are equal that send the same to the same place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ship {
+    /// The receiver's base URL; `/v1/logs` and `/v1/traces` are added to its path.
+    pub endpoint: Uri,
+    /// Headers that each request carries: credentials, mostly.
+    pub headers: Vec<(HeaderName, SecretSource)>,
+    /// TLS, where the endpoint is https.
+    pub tls: Option<FetchTls>,
+    /// Whether each record is sent as a log record.
+    pub logs: bool,
+    /// Whether each decision of a sampled trace is sent as a span.
+    pub traces: bool,
+    /// The longest that a record waits for others.
+    pub every: Duration,
+    /// Records sent at once.
+    pub batch: usize,
+    /// The longest time for one request, connecting included.
+    pub timeout: Duration,
+    /// Whether requests are compressed (gzip).
+    pub gzip: bool,
 }
 
 /// Signed checkpoints over the audit log.
@@ -404,7 +430,7 @@ pub struct Log {
 }
 
 /// A header value from the config, a file or the environment; read again on change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SecretSource {
     /// The value as it is now, prefix included, marked sensitive.
     pub value: HeaderValue,

@@ -6,7 +6,7 @@
 //!
 //! - [`app`] composes the whole from a [`config::Config`] and hands back its addresses; [`reload`] and
 //!   [`shutdown`] are the rest of its life.
-//! - [`audit`] keeps the record, [`metrics`] counts, [`admin`] shows.
+//! - [`audit`] keeps the record, [`ship`] sends it on, [`metrics`] counts, [`admin`] shows.
 //! - [`cli`] is the command line, [`sources`] finds the policy files, [`schema`] describes them to editors, and
 //!   [`yaml`] reads them.
 
@@ -20,6 +20,7 @@ pub mod policy;
 pub mod proxy;
 pub mod reload;
 pub mod schema;
+pub mod ship;
 pub mod shutdown;
 pub mod sources;
 pub mod yaml;

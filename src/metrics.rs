@@ -8,6 +8,7 @@
 //! Times are in seconds, sizes in bytes, and all names begin with `portcullis_`.
 
 mod histogram;
+mod ship;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use prometheus::{IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 pub use self::histogram::Histogram;
 use self::histogram::{Exponents, Histograms};
+pub(crate) use self::ship::{ShipCounters, ShipMetrics};
 use crate::audit::record::{Early, Stages};
 use crate::policy::Reason;
 
@@ -41,6 +43,7 @@ struct Inner {
     token_cache: GenericCounterVec<AtomicU64>,
     key_refresh: GenericCounterVec<AtomicU64>,
     audit: AuditMetrics,
+    ship: ShipMetrics,
     policy_set: Mutex<Option<String>>,
     policy_set_info: GenericGaugeVec<AtomicI64>,
     policy_set_loaded: IntGauge,
@@ -110,6 +113,7 @@ impl Metrics {
         )?;
         registry.register(Box::new(upstream_seconds.clone()))?;
         let records = on.counters("audit_records_total", "Audit records.", &["kind"])?;
+        let ship = ShipMetrics::new(&on)?;
         let refused_early = on.counters(
             "refused_early_total",
             "Refusals before identity that have no audit record of their own.",
@@ -164,6 +168,7 @@ impl Metrics {
                 )?,
                 queue: on.gauge("audit_queue", "Audit records not yet written.")?,
             },
+            ship,
             policy_set: Mutex::default(),
             policy_set_info: on.gauges(
                 "policy_set_info",
@@ -312,6 +317,11 @@ impl Metrics {
     /// What the audit writer counts.
     pub(crate) fn audit(&self) -> &AuditMetrics {
         &self.0.audit
+    }
+
+    /// What the shipping thread counts.
+    pub(crate) fn ship(&self) -> &ShipMetrics {
+        &self.0.ship
     }
 }
 

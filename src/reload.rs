@@ -194,6 +194,10 @@ impl Running {
             cut,
             "reloaded"
         );
+        let audit = &self.shared.snapshot().config.audit;
+        if audit.ship != before.config.audit.ship {
+            self.ship_anew(audit).await;
+        }
         tokio::spawn(retire(before));
         Ok(())
     }

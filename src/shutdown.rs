@@ -3,7 +3,7 @@
 //! 1. `/readyz` says 503, and no connection is accepted any more.
 //! 2. Idle connections close; the others end with the response that they are at.
 //! 3. After `timeouts.shutdown` the rest is cut: each response breaks off, each outcome is recorded.
-//! 4. The audit log is closed with its `stop` event.
+//! 4. The audit log is closed with its `stop` event, and what of it isn't shipped is tried once more.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -53,6 +53,7 @@ impl Running {
             .filter_map(|w| w.thread.take())
             .collect();
         let audit = self.shared.audit.clone();
+        let shipper = self.take_shipper();
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
@@ -60,6 +61,9 @@ impl Running {
                 }
             }
             audit.close();
+            if let Some(shipper) = shipper {
+                shipper.finish();
+            }
         });
         if joined.await.is_err() {
             tracing::error!("the end was not in order");

@@ -35,6 +35,9 @@ pub(super) fn decision(to: &mut Vec<u8>, decision: &Decision<'_>) -> serde_json:
         upstream,
         request: what,
         trace_id,
+        span_id,
+        parent_id,
+        sampled,
         stages_us,
     } = decision;
     to.reserve(DECISION_BYTES);
@@ -69,6 +72,11 @@ pub(super) fn decision(to: &mut Vec<u8>, decision: &Decision<'_>) -> serde_json:
     raw(to, b",\"request\":");
     request(to, what)?;
     field(to, b",\"trace_id\":", trace_id.as_deref())?;
+    field(to, b",\"span_id\":", span_id.as_deref())?;
+    field(to, b",\"parent_id\":", parent_id.as_deref())?;
+    if *sampled {
+        raw(to, b",\"sampled\":true");
+    }
     raw(to, b",\"stages_us\":");
     stages(to, stages_us);
     raw(to, b"}");

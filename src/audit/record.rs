@@ -84,6 +84,15 @@ pub struct Decision<'a> {
     /// The trace id (W3C Trace Context, 32 hex digits).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<Cow<'a, str>>,
+    /// The span that the proxy opened in it, which the upstream sees as its parent (16 hex digits).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<Cow<'a, str>>,
+    /// The caller's span (16 hex digits); absent where the trace began here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<Cow<'a, str>>,
+    /// Whether the trace is sampled: its spans are kept by whoever makes them. Written where it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sampled: bool,
     /// Time spent in each stage, in microseconds.
     pub stages_us: Stages,
 }

@@ -30,6 +30,7 @@ fn config(to: AuditTarget, durability: Durability) -> config::Audit {
         refusals_per_second: 3,
         node: "n1".into(),
         fields: config::Fields::default(),
+        ship: None,
     }
 }
 
@@ -73,6 +74,9 @@ fn permit() -> Decision<'static> {
             ..Request::default()
         },
         trace_id: None,
+        span_id: None,
+        parent_id: None,
+        sampled: false,
         stages_us: Stages::default(),
     }
 }

@@ -12,10 +12,13 @@ mod columns;
 mod counts;
 mod export;
 mod init;
+mod progress;
+mod prove;
 mod query;
 mod select;
 mod show;
 mod tail;
+mod verify;
 
 /// Work with audit logs.
 #[derive(Debug, clap::Args)]
@@ -35,6 +38,10 @@ enum Command {
     Tail(Box<tail::Args>),
     /// Write decisions in the form of another schema.
     Export(Box<export::Args>),
+    /// Check that nothing in a log was changed, removed, inserted, reordered or cut off.
+    Verify(verify::Args),
+    /// Prove that a record is in a signed log, in a file that can be checked alone.
+    Prove(prove::Args),
 }
 
 /// Runs the subcommand.
@@ -44,6 +51,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
         Command::Query(args) => query::run(args, out),
         Command::Tail(args) => tail::run(args, out),
         Command::Export(args) => export::run(args, out),
+        Command::Verify(args) => verify::run(args, out),
+        Command::Prove(args) => prove::run(args, out),
     }
 }
 

@@ -263,6 +263,21 @@ pub static AUDIT: Section = Section { name: "audit", about: "The record of decis
     or("auto", "node", Kind::Text, "This node's name in each record; `auto`: the host's name."),
     or("[]", "fields", Kind::List(&Kind::Section(&AUDIT_FIELDS)), "What records tell of the fields that policies judged in a body; empty: no values."),
     key("fields_key", Kind::Section(&SECRET), "The key of `as: hmac`: at least 32 bytes, by `file` or `env`."),
+    or("off", "ship", Kind::Either(&Kind::Word(&["off"]), &Kind::Section(&SHIP)), "Where the file's records are sent as well, over OTLP/HTTP, or `off`."),
+], one_of: &[]};
+
+/// `ship` of the audit record.
+#[rustfmt::skip]
+pub static SHIP: Section = Section { name: "ship", about: "Shipping the audit file's records over OTLP/HTTP; the file stays the truth.", keys: &[
+    must("endpoint", Kind::Text, "The receiver's base URL, such as `https://collector:4318`; `/v1/logs` and `/v1/traces` are added."),
+    or("{}", "headers", Kind::Map(&Kind::Section(&HEADER_VALUE)), "Headers of each request, such as a credential."),
+    or("system", "ca", Kind::Either(&Kind::Word(&["system"]), &Kind::File), "With https: the roots to trust, `system` or a PEM file."),
+    or("true", "logs", Kind::Flag, "Whether each record is sent as a log record."),
+    or("true", "traces", Kind::Flag, "Whether each decision of a sampled trace is sent as a span; traces that begin here are sampled then."),
+    or("1s", "every", Kind::Duration("10ms", "1h", None), "The longest that a record waits for others."),
+    or("512", "batch", Kind::Count(1, 8_192, None), "Records sent at once."),
+    or("10s", "timeout", Kind::Duration("100ms", "5m", None), "The longest time for one request, connecting included."),
+    or("gzip", "compression", Kind::Word(&["gzip", "none"]), "How requests are compressed."),
 ], one_of: &[]};
 
 /// An item of `fields`.
@@ -336,6 +351,7 @@ pub static SECTIONS: &[&Section] = &[
     &AUDIT,
     &CHECKPOINTS,
     &AUDIT_FIELDS,
+    &SHIP,
     &ADMIN,
     &LIMITS,
     &TIMEOUTS,

@@ -11,7 +11,7 @@ use super::raw::{ADMIN, AUDIT, CHECKPOINTS, LIMITS, LOG, TIMEOUTS};
 use super::read::Reader;
 use super::{
     Audit, AuditTarget, Checkpoints, Durability, Limits, Listener, Log, Timeouts, fields,
-    listeners, secrets,
+    listeners, secrets, ship,
 };
 use crate::audit::note::Signer;
 use crate::yaml::{At, Yaml};
@@ -94,6 +94,7 @@ pub(super) fn audit(file: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Audit> {
             node => node.into(),
         },
         fields,
+        ship: ship::read(&reader, cx),
     })
 }
 

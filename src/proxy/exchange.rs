@@ -71,13 +71,16 @@ impl Exchange {
     ) -> Exchange {
         let started = Instant::now();
         let (head, body) = request.into_parts();
+        let live = worker.live();
+        let ship = live.snapshot.config.audit.ship.as_ref();
+        let begins_sampled = ship.is_some_and(|ship| ship.traces);
         Exchange {
-            live: worker.live(),
+            live,
             worker: worker.clone(),
             connection: connection.clone(),
             id: Uuid::now_v7(),
             at: Timestamp::now(),
-            trace: Trace::of(&head.headers),
+            trace: Trace::of(&head.headers, begins_sampled),
             grpc: is_grpc(head.version, &head.headers),
             body: (!body.is_end_stream()).then_some(body),
             busy: Some(connection.pulse.begin()),
@@ -363,6 +366,9 @@ impl Exchange {
             upstream: upstream.map(|upstream| Cow::Borrowed(&*upstream.name)),
             request,
             trace_id: Some(Cow::Borrowed(self.trace.id())),
+            span_id: Some(Cow::Borrowed(self.trace.span())),
+            parent_id: self.trace.parent().map(Cow::Borrowed),
+            sampled: self.trace.sampled(),
             stages_us: self.stages,
         }
     }

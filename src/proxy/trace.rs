@@ -1,8 +1,9 @@
 //! W3C Trace Context: one trace id for the record, one new span for the upstream.
 //!
 //! A valid `traceparent` is continued, so that the call shows up in its caller's trace. One that is absent,
-//! malformed or doubled is replaced, never repaired. Sampling is the caller's: flags pass as they came, and
-//! the proxy exports no spans of its own.
+//! malformed or doubled is replaced, never repaired. Sampling is the caller's: flags pass as they came. A trace
+//! that begins here is sampled where its spans are shipped (`audit.ship`), else not: its first span would be
+//! missing to all that follow.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,13 +19,14 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct Trace {
     id: [u8; 32],
     span: [u8; 16],
+    /// The caller's span, where its trace goes on.
+    parent: Option<[u8; 16]>,
     flags: [u8; 2],
-    continued: bool,
 }
 
 impl Trace {
-    /// Continues the caller's trace or opens one.
-    pub fn of(headers: &HeaderMap) -> Trace {
+    /// Continues the caller's trace, or opens one that is sampled or not.
+    pub fn of(headers: &HeaderMap, sampled: bool) -> Trace {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let parent = match (values.next(), values.next()) {
             (Some(value), None) => parse(value.as_bytes()),
@@ -32,30 +34,45 @@ impl Trace {
         };
         let span = hex(random());
         match parent {
-            Some((id, flags)) => Trace {
+            Some((id, parent, flags)) => Trace {
                 id,
                 span,
+                parent: Some(parent),
                 flags,
-                continued: true,
             },
             None => Trace {
                 id: join(hex(random()), hex(random())),
                 span,
-                flags: *b"00",
-                continued: false,
+                parent: None,
+                flags: if sampled { *b"01" } else { *b"00" },
             },
         }
     }
 
     /// The trace id, 32 lower-case hex digits.
     pub fn id(&self) -> &str {
-        // Hex digits only, so this never falls back.
-        std::str::from_utf8(&self.id).unwrap_or_default()
+        text(&self.id)
+    }
+
+    /// The id of the span that the proxy opened, 16 lower-case hex digits.
+    pub fn span(&self) -> &str {
+        text(&self.span)
+    }
+
+    /// The id of the caller's span, 16 lower-case hex digits; none where the trace began here.
+    pub fn parent(&self) -> Option<&str> {
+        self.parent.as_ref().map(|parent| text(parent))
+    }
+
+    /// Whether whoever makes spans in this trace keeps them (W3C Trace Context, 3.2.2.5.1).
+    pub fn sampled(&self) -> bool {
+        let [_, low] = self.flags;
+        matches!(low, b'1' | b'3' | b'5' | b'7' | b'9' | b'b' | b'd' | b'f')
     }
 
     /// Whether the caller's trace goes on; if not, its `tracestate` means nothing.
     pub fn continued(&self) -> bool {
-        self.continued
+        self.parent.is_some()
     }
 
     /// What the upstream gets as `traceparent`.
@@ -74,8 +91,8 @@ impl fmt::Display for Trace {
     }
 }
 
-/// Trace id and flags of a `traceparent`. A version above 00 is read as 00, as the specification asks; `ff` is none.
-fn parse(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
+/// Trace id, parent's span id and flags of a `traceparent`. A version above 00 is read as 00, as the specification asks; `ff` is none.
+fn parse(value: &[u8]) -> Option<([u8; 32], [u8; 16], [u8; 2])> {
     let (version, rest) = value.split_first_chunk::<2>()?;
     let rest = rest.strip_prefix(b"-")?;
     let (id, rest) = rest.split_first_chunk::<32>()?;
@@ -98,7 +115,12 @@ fn parse(value: &[u8]) -> Option<([u8; 32], [u8; 2])> {
         && !zero(span)
         && hex(flags)
         && ends;
-    good.then_some((*id, *flags))
+    good.then_some((*id, *span, *flags))
+}
+
+/// Hex digits as text, so this never falls back.
+fn text(digits: &[u8]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 thread_local! {
@@ -144,7 +166,7 @@ mod tests {
         for value in values {
             headers.append(TRACEPARENT, HeaderValue::from_str(value).unwrap());
         }
-        Trace::of(&headers)
+        Trace::of(&headers, false)
     }
 
     #[test]
@@ -158,6 +180,29 @@ mod tests {
         assert!(header.ends_with("-01"));
         assert!(!header.contains("00f067aa0ba902b7"));
         assert_eq!(parse(header.as_bytes()).unwrap().0, trace.id);
+        assert_eq!(parse(header.as_bytes()).unwrap().1, trace.span);
+        assert_eq!(trace.parent(), Some("00f067aa0ba902b7"));
+    }
+
+    #[test]
+    fn sampling_is_the_caller_s_or_ours_where_the_trace_begins() {
+        for (flags, sampled) in [
+            ("00", false),
+            ("01", true),
+            ("02", false),
+            ("03", true),
+            ("fe", false),
+            ("ff", true),
+        ] {
+            let trace = trace(&[&format!("{}{flags}", GOOD.trim_end_matches("01"))]);
+            assert_eq!(trace.sampled(), sampled, "{flags}");
+        }
+        for sampled in [false, true] {
+            let trace = Trace::of(&HeaderMap::new(), sampled);
+            assert_eq!((trace.sampled(), trace.parent()), (sampled, None));
+            let ends = if sampled { "-01" } else { "-00" };
+            assert!(trace.header().to_str().unwrap().ends_with(ends));
+        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ fn full<'a>(principal: &'a policy::Principal, policies: &'a [Arc<str>]) -> Decis
             fields: vec!["body/branch".into()].into(),
         },
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
+        span_id: Some("b7ad6b7169203331".into()),
+        parent_id: Some("00f067aa0ba902b7".into()),
+        sampled: true,
         stages_us: Stages {
             normalise: Duration::from_nanos(1_999),
             identify: Duration::from_micros(2),
@@ -81,6 +84,7 @@ fn a_decision_s_line() {
         r#""request":{"method":"POST","host":"api.example","path":"/accounts/42","template":"/accounts/{account}","#,
         r#""query":["a","b","c[x]",""],"body_sha256":"abababababababababababababababababababababababababababababababab","#,
         r#""judged":{"body/branch":"ma\"in"},"fields":["body/branch"]},"trace_id":"0af7651916cd43dd8448eb211c80319c","#,
+        r#""span_id":"b7ad6b7169203331","parent_id":"00f067aa0ba902b7","sampled":true,"#,
         r#""stages_us":{"normalise":1,"identify":2,"match":0,"inspect":3000,"decide":4}}"#,
     );
     let start = text.lines().nth(1).unwrap();

@@ -1,0 +1,193 @@
+//! The log's files by their names, and their lines.
+//!
+//! `audit.jsonl` is being written; `audit.jsonl.<first record's number, 16 digits>` is closed, and so is the same
+//! with `.gz`. Other names beside the log are none of it.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+/// A closed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rotated {
+    /// The number of its first record.
+    pub(super) first: u64,
+    pub(super) path: PathBuf,
+}
+
+/// The closed files, oldest first. Where one is there plain and compressed, the plain one counts.
+pub(super) fn rotated(log: &Path) -> io::Result<Vec<Rotated>> {
+    let folder = match log.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let Some(name) = log.file_name().and_then(|name| name.to_str()) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let Some((first, gzip)) = entry.file_name().to_str().and_then(|e| parse(e, name)) else {
+            continue;
+        };
+        found.push((first, gzip, entry.path()));
+    }
+    found.sort();
+    found.dedup_by_key(|(first, _, _)| *first);
+    let rotated = |(first, _, path)| Rotated { first, path };
+    Ok(found.into_iter().map(rotated).collect())
+}
+
+/// First number and whether it is compressed.
+fn parse(entry: &str, log: &str) -> Option<(u64, bool)> {
+    let number = entry.strip_prefix(log)?.strip_prefix('.')?;
+    let (number, gzip) = match number.strip_suffix(".gz") {
+        Some(number) => (number, true),
+        None => (number, false),
+    };
+    let digits = number.len() == NAME_DIGITS && number.bytes().all(|b| b.is_ascii_digit());
+    Some((number.parse().ok().filter(|_| digits)?, gzip))
+}
+
+/// An open file, read line by line.
+#[derive(Debug)]
+pub(super) struct Lines {
+    source: Source,
+    /// Device and inode.
+    pub(super) id: (u64, u64),
+    /// Bytes before the line that is read next, decompressed.
+    pub(super) offset: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Plain(BufReader<File>),
+    Gzip(Box<BufReader<MultiGzDecoder<BufReader<File>>>>),
+}
+
+/// What [`Lines::next`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A line; it is in the buffer, without its line feed.
+    Line,
+    /// A line longer than any record; it was passed over.
+    Long,
+    /// No whole line, as yet.
+    End,
+    /// The file was cut below what had been read; reading goes on at its end.
+    Cut,
+}
+
+impl Lines {
+    /// Opens a file at an offset. `None` where there is nothing in it, or it is no file.
+    pub(super) fn open(path: &Path, offset: u64) -> io::Result<Option<Lines>> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.len() == 0 {
+            return Ok(None);
+        }
+        let gzip = path.extension().is_some_and(|extension| extension == "gz");
+        let mut file = BufReader::with_capacity(READ_BYTES, file);
+        let source = match gzip {
+            true => {
+                let mut decoder = MultiGzDecoder::new(file);
+                io::copy(&mut decoder.by_ref().take(offset), &mut io::sink())?;
+                Source::Gzip(Box::new(BufReader::with_capacity(READ_BYTES, decoder)))
+            }
+            false => {
+                file.seek(SeekFrom::Start(offset))?;
+                Source::Plain(file)
+            }
+        };
+        Ok(Some(Lines {
+            source,
+            id: (metadata.dev(), metadata.ino()),
+            offset,
+        }))
+    }
+
+    /// Reads the next line. One without its line feed isn't there yet: it may still be written to, or cut off.
+    pub(super) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<Next> {
+        line.clear();
+        let mut length = 0u64;
+        loop {
+            let reader: &mut dyn BufRead = match &mut self.source {
+                Source::Plain(reader) => reader,
+                Source::Gzip(reader) => &mut **reader,
+            };
+            let chunk = match reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                chunk => chunk?,
+            };
+            if chunk.is_empty() {
+                return self.at_end();
+            }
+            let end = memchr::memchr(b'\n', chunk);
+            let text = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default();
+            length += text.len() as u64;
+            if length <= LINE_BYTES {
+                line.extend_from_slice(text);
+            }
+            let taken = text.len() + usize::from(end.is_some());
+            reader.consume(taken);
+            if end.is_some() {
+                self.offset += length + 1;
+                return Ok(if length > LINE_BYTES {
+                    line.clear();
+                    Next::Long
+                } else {
+                    Next::Line
+                });
+            }
+        }
+    }
+
+    /// Goes to an offset of a file that isn't compressed.
+    pub(super) fn seek(&mut self, offset: u64) -> io::Result<()> {
+        if let Source::Plain(reader) = &mut self.source {
+            self.offset = reader.seek(SeekFrom::Start(offset))?;
+        }
+        Ok(())
+    }
+
+    /// Goes back to the beginning of a line that isn't whole: what is read of it now may be replaced.
+    fn at_end(&mut self) -> io::Result<Next> {
+        let Source::Plain(reader) = &mut self.source else {
+            return Ok(Next::End);
+        };
+        let len = reader.get_ref().metadata()?.len();
+        let cut = len < self.offset;
+        self.offset = self.offset.min(len);
+        reader.seek(SeekFrom::Start(self.offset))?;
+        Ok(if cut { Next::Cut } else { Next::End })
+    }
+}
+
+/// Device and inode of what is at this path; `None` where nothing is.
+pub(super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    match std::fs::metadata(path) {
+        Ok(there) => Ok(Some((there.dev(), there.ino()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last whole lines of the file at this path, as much as fits into the bytes.
+pub(super) fn ending(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(bytes)))?;
+    let mut end = Vec::new();
+    file.take(bytes).read_to_end(&mut end)?;
+    let whole = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);
+    end.truncate(whole);
+    Ok(end)
+}
+
+const NAME_DIGITS: usize = 16;
+const READ_BYTES: usize = 64 << 10;
+/// Longer than any record: the head of a request is far smaller.
+const LINE_BYTES: u64 = 4 << 20;
