@@ -199,6 +199,9 @@ impl Dice {
                 ..Request::default()
             },
             trace_id: None,
+            span_id: None,
+            parent_id: None,
+            sampled: false,
             stages_us: Stages::default(),
         };
         let mut body = Vec::new();
