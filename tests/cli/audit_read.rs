@@ -84,14 +84,14 @@ fn log() -> Folder {
     folder
 }
 
+fn seq(line: &str) -> u64 {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+    value.get("seq").and_then(Value::as_u64).unwrap()
+}
+
 /// The numbers of the records that a call prints as JSON.
 fn numbers(folder: &Folder, arguments: &str) -> (i32, Vec<u64>, String) {
     let ended = folder.run(arguments);
-    let seq = |line: &str| {
-        serde_json::from_str::<Value>(line).unwrap()["seq"]
-            .as_u64()
-            .unwrap()
-    };
     (ended.code, ended.out.lines().map(seq).collect(), ended.err)
 }
 
@@ -248,7 +248,7 @@ fn what_is_no_record_is_told_and_never_fine() {
     // a last line that is being written is no damage
     folder.write(
         "half.jsonl",
-        decision(1, "deny", "a", "") + "\n" + &decision(2, "deny", "a", "")[..50],
+        decision(1, "deny", "a", "") + "\n" + decision(2, "deny", "a", "").split_at(50).0,
     );
     let (code, came, err) = numbers(&folder, "audit query --json half.jsonl");
     assert_eq!((code, came.as_slice()), (0, &[1][..]));
@@ -446,8 +446,7 @@ impl Followed {
     fn next(&mut self) -> u64 {
         let mut line = String::new();
         self.out.read_line(&mut line).unwrap();
-        let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
-        value["seq"].as_u64().unwrap()
+        seq(&line)
     }
 
     fn end(mut self) -> (Option<i32>, String) {
