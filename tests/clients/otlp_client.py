@@ -3,6 +3,7 @@ after the gateway was killed. What it exports is read with OpenTelemetry's own p
 
 import collections
 import contextlib
+import gzip
 import http.client
 import http.server
 import json
@@ -199,7 +200,7 @@ def collector(port, sink):
     command = [
         binary, "start", "--otlp-http-endpoint", f"127.0.0.1:{port}", "--otlp-grpc-endpoint", f"127.0.0.1:{free()}",
         "--exporter", "otlp", "--otlp-exporter-protocol", "http", "--otlp-exporter-endpoint", f"http://127.0.0.1:{sink}",
-        "--otlp-exporter-compression", "none", "--batch-timeout", "50ms",
+        "--batch-timeout", "50ms",
     ]  # fmt: skip
     shown = None if "VERBOSE" in os.environ else subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=shown, stderr=shown)
@@ -228,6 +229,8 @@ class Sink:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
+                if self.headers["content-encoding"] == "gzip":
+                    body = gzip.decompress(body)
                 with sink.lock:
                     sink.kept[self.path].append(body)
                 self.send_response(200)
