@@ -106,7 +106,7 @@ pub fn closed_files(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The number of the first record of a closed file of this log, and whether it is compressed.
-fn closed_as(log: &Path, file: &Path) -> Option<(u64, bool)> {
+pub(crate) fn closed_as(log: &Path, file: &Path) -> Option<(u64, bool)> {
     let rest = file.file_name()?.as_encoded_bytes();
     let rest = rest.strip_prefix(log.file_name()?.as_encoded_bytes())?;
     let number = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?;

@@ -1,7 +1,6 @@
-//! The log's files by their names, and their lines.
+//! The log's files and their lines.
 //!
-//! `audit.jsonl` is being written; `audit.jsonl.<first record's number, 16 digits>` is closed, and so is the same
-//! with `.gz`. Other names beside the log are none of it.
+//! What is being written is read as far as there are whole lines; what is compressed is decompressed on the way.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -9,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+
+use crate::audit::segment;
 
 /// A closed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,36 +21,12 @@ pub(super) struct Rotated {
 
 /// The closed files, oldest first. Where one is there plain and compressed, the plain one counts.
 pub(super) fn rotated(log: &Path) -> io::Result<Vec<Rotated>> {
-    let folder = match log.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let Some(name) = log.file_name().and_then(|name| name.to_str()) else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let Some((first, gzip)) = entry.file_name().to_str().and_then(|e| parse(e, name)) else {
-            continue;
-        };
-        found.push((first, gzip, entry.path()));
-    }
-    found.sort();
-    found.dedup_by_key(|(first, _, _)| *first);
-    let rotated = |(first, _, path)| Rotated { first, path };
-    Ok(found.into_iter().map(rotated).collect())
-}
-
-/// First number and whether it is compressed.
-fn parse(entry: &str, log: &str) -> Option<(u64, bool)> {
-    let number = entry.strip_prefix(log)?.strip_prefix('.')?;
-    let (number, gzip) = match number.strip_suffix(".gz") {
-        Some(number) => (number, true),
-        None => (number, false),
-    };
-    let digits = number.len() == NAME_DIGITS && number.bytes().all(|b| b.is_ascii_digit());
-    Some((number.parse().ok().filter(|_| digits)?, gzip))
+    let files = segment::closed_files(log)?.into_iter();
+    let numbered = files.filter_map(|path| {
+        let (first, _) = segment::closed_as(log, &path)?;
+        Some(Rotated { first, path })
+    });
+    Ok(numbered.collect())
 }
 
 /// An open file, read line by line.
@@ -187,7 +164,6 @@ pub(super) fn ending(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
     Ok(end)
 }
 
-const NAME_DIGITS: usize = 16;
 const READ_BYTES: usize = 64 << 10;
 /// Longer than any record: the head of a request is far smaller.
 const LINE_BYTES: u64 = 4 << 20;

@@ -99,7 +99,7 @@ fn files_that_were_rotated_while_it_was_away_are_read() {
             let closed = log.rotate();
             // what is unfinished, and what is none of the log's
             let named = closed.display();
-            for ending in [".gz.tmp", "5", ".bak"] {
+            for ending in [".gz.tmp", ".bak"] {
                 fs::write(format!("{named}{ending}"), "not a record\n").unwrap();
             }
             if compressed {

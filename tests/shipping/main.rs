@@ -1,14 +1,23 @@
 //! Shipping over OTLP/HTTP, against a receiver of its own: over real sockets, from real files.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on should say where, and a test binary has no API"
+)]
+
 mod files;
+mod gateway;
 mod log;
 mod messages;
 mod receiver;
+mod tls;
 mod trouble;
 
 use std::time::Duration;
 
-use portcullis::config::{Config, Ship};
+use portcullis::config::{Audit, Config, Ship};
 use portcullis::metrics::Metrics;
 use portcullis::ship::Shipper;
 
@@ -41,23 +50,32 @@ fn ship(log: &Log, receiver: &Receiver) -> Running {
 }
 
 fn ship_by(log: &Log, ship: Ship) -> Running {
+    let mut audit = audit(log, "off");
+    audit.ship = Some(ship);
+    start(&audit)
+}
+
+/// The section that a configuration makes of this.
+fn audit(log: &Log, ship: &str) -> Audit {
     let text = "
         version: 1
         listeners: [{ address: 127.0.0.1:0 }]
         routes: [{ upstream: api }]
         upstreams: { api: { addresses: http://127.0.0.1:9 } }
         policies: policy.yaml
-        audit: { to: audit.jsonl, node: n1 }
+        audit: { to: audit.jsonl, node: n1, ship: SHIP }
     ";
     let folder = log.path.parent().unwrap();
     std::fs::write(folder.join("policy.yaml"), "").unwrap();
     let no_variables = |_: &str| None;
-    let mut audit = Config::from_text("c.yaml", text, folder, &no_variables)
-        .unwrap()
-        .audit;
-    audit.ship = Some(ship);
+    let text = text.replace("SHIP", ship);
+    let config = Config::from_text("c.yaml", &text, folder, &no_variables);
+    config.unwrap().audit
+}
+
+fn start(audit: &Audit) -> Running {
     let metrics = Metrics::new().unwrap();
-    let shipper = Shipper::start(&audit, &metrics).unwrap();
+    let shipper = Shipper::start(audit, &metrics).unwrap();
     assert!(shipper.is_some());
     Running { shipper, metrics }
 }

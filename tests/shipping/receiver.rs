@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,14 @@ struct State {
 impl Receiver {
     /// Takes all, but for what `rule` says.
     pub(crate) fn start(rule: impl Fn(&Request) -> Reply + Send + 'static) -> Receiver {
+        Receiver::behind(None, rule)
+    }
+
+    /// The same over TLS, where there is some.
+    pub(crate) fn behind(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        rule: impl Fn(&Request) -> Reply + Send + 'static,
+    ) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let receiver = Receiver {
             address: listener.local_addr().unwrap(),
@@ -92,8 +100,14 @@ impl Receiver {
         let serving = receiver.clone();
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
-                let serving = serving.clone();
-                std::thread::spawn(move || serving.serve(number, stream.unwrap()));
+                let (serving, tls, stream) = (serving.clone(), tls.clone(), stream.unwrap());
+                std::thread::spawn(move || match tls {
+                    None => serving.serve(number, stream),
+                    Some(tls) => {
+                        let tls = rustls::ServerConnection::new(tls).unwrap();
+                        serving.serve(number, rustls::StreamOwned::new(tls, stream));
+                    }
+                });
             }
         });
         receiver
@@ -157,8 +171,8 @@ impl Receiver {
         state
     }
 
-    fn serve(&self, connection: usize, mut stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
+    fn serve(&self, connection: usize, stream: impl Read + Write) {
+        let mut reader = BufReader::new(stream);
         while let Some(mut request) = read(&mut reader) {
             request.connection = connection;
             let reply = {
@@ -187,7 +201,7 @@ impl Receiver {
                     return;
                 }
             };
-            if stream.write_all(&bytes).is_err() || !goes_on {
+            if reader.get_mut().write_all(&bytes).is_err() || !goes_on {
                 return;
             }
         }
