@@ -8,6 +8,8 @@
     reason = "a test that can't go on should say where, and a test binary has no API"
 )]
 
+#[path = "cli/audit_verify.rs"]
+mod audit_verify;
 #[path = "cli/schema.rs"]
 mod schema;
 #[path = "cli/surroundings.rs"]

@@ -8,6 +8,8 @@ use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
+
 use super::checkpoints::Signed;
 use super::diagnose::{Found, Run, Seen, Spot, Stray, diagnose};
 use super::envelope::{self, Envelope, NoRecord, Odd};
@@ -37,10 +39,11 @@ pub(super) fn scan(
     }
     scan.trees.end();
     scan.count_nodes();
-    let mut found = diagnose(&scan.seen, files);
+    scan.seen.replaced = std::mem::take(&mut scan.trees.replaced);
+    let (mut found, last) = diagnose(&scan.seen, files);
     let spots: Vec<Spot> = found.iter().map(|found| found.spot).collect();
     found.extend(scan.found.drain(..).filter(|(spare, found)| !*spare || !spots.contains(&found.spot)).map(|(_, found)| found));
-    conclude::conclude(&mut scan, signed, &mut found);
+    conclude::conclude(&mut scan, signed, last, &mut found);
     found.sort_by_key(|found| found.spot);
     let mut report = scan.report;
     report.findings = found
@@ -137,7 +140,7 @@ impl Scan {
                     self.report.bytes += line.marked.len() as u64;
                     self.line(spot, line, newest);
                 }
-                Ok(Next::TooLong) => self.stray(spot, NoRecord::Garbage),
+                Ok(Next::TooLong) => self.stray(spot, NoRecord::Garbage, b""),
                 Ok(Next::End) => break,
                 Err(error) if is_damage(error.kind()) => {
                     let text = format!("can't be decompressed from here on: {error}");
@@ -157,7 +160,7 @@ impl Scan {
                 false => self.tell(Kind::Header, spot, None, "an empty file has no header".to_owned()),
             }
         }
-        self.close();
+        self.close(lines.last());
         self.header_alone(newest);
         Ok(())
     }
@@ -184,7 +187,10 @@ impl Scan {
             let follows = read.is_ok_and(|envelope| envelope.odd.is_none() && self.follows(&envelope));
             match (newest, follows) {
                 (true, true) => self.note("the last line has no line feed, as a crash leaves it; it counts".to_owned()),
-                (true, false) => return self.note(torn(bytes.len())),
+                (true, false) => {
+                    self.close(line.before);
+                    return self.note(torn(bytes.len()));
+                }
                 (false, _) => {
                     let text = "the file ends without a line feed, and is not the log's last";
                     self.found.push((true, found(Kind::Damaged, spot, None, text.to_owned())));
@@ -192,10 +198,10 @@ impl Scan {
             }
         }
         match read {
-            Ok(envelope) => self.record(spot, &envelope, sha256(line.marked)),
+            Ok(envelope) => self.record(spot, &envelope, sha256(line.marked), line.before),
             // told as a header
             Err(_) if spot.line == 1 => {}
-            Err(what) => self.stray(spot, what),
+            Err(what) => self.stray(spot, what, line.before),
         }
     }
 
@@ -203,9 +209,14 @@ impl Scan {
         let node = serde_json::to_vec(&header.node).unwrap_or_default();
         if let Some(text) = nonsense(&header) {
             self.tell(Kind::Header, spot, None, text.to_owned());
-            if header.seq > LARGEST || header.tree.size() > LARGEST {
-                return;
+            if self.last.is_none() {
+                // the first record says where the log begins
+                self.node = node;
+                if header.seq <= LARGEST && header.tree.size() <= header.seq {
+                    self.trees.header(&header);
+                }
             }
+            return;
         }
         if self.last.is_none() {
             self.seen.anchor = Some((header.seq, header.prev));
@@ -239,7 +250,7 @@ impl Scan {
         self.tell(Kind::Header, spot, None, text.to_owned());
     }
 
-    fn record(&mut self, spot: Spot, envelope: &Envelope, leaf: Hash) {
+    fn record(&mut self, spot: Spot, envelope: &Envelope, leaf: Hash, before: &[u8]) {
         let Envelope { seq, prev, odd } = *envelope;
         self.report.records += 1;
         let (from, to) = self.report.span.unwrap_or((seq, seq));
@@ -265,7 +276,7 @@ impl Scan {
                 run.before = self.last.map(|last| last.leaf);
             }
             _ => {
-                self.close();
+                self.close(before);
                 self.run = Some(Open {
                     start: spot,
                     first: seq,
@@ -293,9 +304,15 @@ impl Scan {
         };
         let next = header.seq + 1 == seq && header.prev == *prev;
         let last = self.last.is_some_and(|last| last.seq == header.seq && last.leaf == header.prev);
+        if spot.file == 0 && header.prev == *prev && !next {
+            // either of the two has another number than it had
+            self.trees.header(&Segment {
+                seq: seq - 1,
+                ..header
+            });
+        }
         if !next && !last {
-            let text = "it fits neither the record before it nor the one after it";
-            self.tell(Kind::Header, spot, None, text.to_owned());
+            self.seen.misfits.push((spot, header.seq, header.prev));
         } else if next && last && !tree_fits && !self.broken {
             let text = "its tree is not the one of the records before it";
             self.tell(Kind::Header, spot, None, text.to_owned());
@@ -315,6 +332,8 @@ impl Scan {
         }
         if newest && !tree_fits && !last {
             self.seen.claim = Some((spot, header.seq, header.prev));
+        } else if !last {
+            self.seen.misfits.push((spot, header.seq, header.prev));
         } else {
             let text = "it doesn't fit the records before it";
             self.tell(Kind::Header, spot, None, text.to_owned());
@@ -359,8 +378,8 @@ impl Scan {
         }
     }
 
-    fn stray(&mut self, start: Spot, what: NoRecord) {
-        self.close();
+    fn stray(&mut self, start: Spot, what: NoRecord, before: &[u8]) {
+        self.close(before);
         self.broken = true;
         match self.seen.strays.last_mut() {
             Some(last)
@@ -378,8 +397,9 @@ impl Scan {
         }
     }
 
-    /// Ends the run. Its last record is a run of its own: only what follows it can vouch for it.
-    fn close(&mut self) {
+    /// Ends the run, whose last line is this one. Its last record is a run of its own: only what follows it can vouch
+    /// for it.
+    fn close(&mut self, line: &[u8]) {
         let (Some(open), Some(last)) = (self.run.take(), self.last) else {
             return;
         };
@@ -392,6 +412,8 @@ impl Scan {
             head,
             tail: last.leaf,
             vouched,
+            // where the line isn't at hand any more, nothing is said of it
+            broken: !line.is_empty() && serde_json::from_slice::<IgnoredAny>(line).is_err(),
         };
         match before {
             None => self.seen.runs.push(run),
@@ -399,6 +421,7 @@ impl Scan {
                 self.seen.runs.push(Run {
                     last: last.seq - 1,
                     tail: before,
+                    broken: false,
                     ..run
                 });
                 self.seen.runs.push(Run {
