@@ -92,7 +92,9 @@ impl Proof {
         let (extra, rest) = rest
             .strip_prefix("extra ")
             .and_then(|rest| rest.split_once('\n'))
-            .ok_or(bad("it holds no record, which is expected as its extra data"))?;
+            .ok_or(bad(
+                "it holds no record, which is expected as its extra data",
+            ))?;
         let line = STANDARD.decode(extra);
         let line = line.map_err(|_| bad("its extra data is not base64"))?;
         let (index, mut rest) = rest
@@ -105,12 +107,17 @@ impl Proof {
         }
         let mut path = Vec::new();
         loop {
-            let (hash, after) = rest.split_once('\n').ok_or(bad("it ends before its checkpoint"))?;
+            let (hash, after) = rest
+                .split_once('\n')
+                .ok_or(bad("it ends before its checkpoint"))?;
             rest = after;
             if hash.is_empty() {
                 break;
             }
-            let hash = STANDARD.decode(hash).ok().and_then(|hash| hash.try_into().ok());
+            let hash = STANDARD
+                .decode(hash)
+                .ok()
+                .and_then(|hash| hash.try_into().ok());
             path.push(hash.ok_or(bad("a line of its path is no hash"))?);
             if path.len() > PATH {
                 return Err(bad("its path is longer than any"));

@@ -68,7 +68,10 @@ fn a_log_is_whole_or_is_told_where_it_is_not() {
     folder.check(both, 0, &signed, "");
 
     let text = fs::read_to_string(folder.path("audit.jsonl")).unwrap();
-    folder.write("audit.jsonl", text.replacen("\"bytes\":10", "\"bytes\":11", 1));
+    folder.write(
+        "audit.jsonl",
+        text.replacen("\"bytes\":10", "\"bytes\":11", 1),
+    );
     folder.check(
         "audit verify",
         1,
@@ -78,7 +81,8 @@ fn a_log_is_whole_or_is_told_where_it_is_not() {
         ),
         "",
     );
-    let json: Value = serde_json::from_str(&folder.run("audit verify --json --key @n1.vkey").out).unwrap();
+    let json: Value =
+        serde_json::from_str(&folder.run("audit verify --json --key @n1.vkey").out).unwrap();
     assert_eq!(json["ok"], false);
     assert_eq!(json["findings"][0]["kind"], "changed");
     assert_eq!(json["findings"][0]["file"], "audit.jsonl");
@@ -114,7 +118,12 @@ fn what_cannot_be_verified_is_wrong_usage() {
         "audit prove --seq 1 --id 01890a5d-ac96-774b-bcce-b302099a8057 --key @n1.vkey",
     ] {
         let ended = folder.run(arguments);
-        assert_eq!((ended.code, &*ended.out), (2, ""), "{arguments}: {}", ended.err);
+        assert_eq!(
+            (ended.code, &*ended.out),
+            (2, ""),
+            "{arguments}: {}",
+            ended.err
+        );
     }
 }
 
@@ -124,25 +133,47 @@ fn a_record_is_proven_and_the_proof_checked_alone() {
     log(&folder);
     let id = format!("{}4", &ID[..35]);
     let by_seq = folder.run("audit prove --seq 4 --key @n1.vkey");
-    let by_id = folder.run(&format!("audit prove --id {id} --kind outcome --key @n1.vkey"));
-    assert_eq!((by_seq.code, &*by_seq.err, &by_seq.out), (0, "", &by_id.out));
+    let by_id = folder.run(&format!(
+        "audit prove --id {id} --kind outcome --key @n1.vkey"
+    ));
+    assert_eq!(
+        (by_seq.code, &*by_seq.err, &by_seq.out),
+        (0, "", &by_id.out)
+    );
     folder.write("4.tlog-proof", &by_seq.out);
-    for file in ["audit.jsonl", "audit.jsonl.0000000000000001", "audit.checkpoints"] {
+    for file in [
+        "audit.jsonl",
+        "audit.jsonl.0000000000000001",
+        "audit.checkpoints",
+    ] {
         fs::remove_file(folder.path(file)).unwrap();
     }
     let told = format!(
         "2026-11-22T09:00:00.000Z done   10 bytes id={id}\nproven record 4 of node n1 is the 4. of the 5 records that a checkpoint of example.com/n1 signs"
     );
-    folder.check("audit prove --check 4.tlog-proof --key @n1.vkey", 0, &told, "");
+    folder.check(
+        "audit prove --check 4.tlog-proof --key @n1.vkey",
+        0,
+        &told,
+        "",
+    );
     folder.write("4.tlog-proof", by_seq.out.replace("index 3", "index 2"));
     let err = "portcullis: the record is not in the log that was signed, or not at this place";
-    folder.check("audit prove --check 4.tlog-proof --key @n1.vkey", 1, "", err);
+    folder.check(
+        "audit prove --check 4.tlog-proof --key @n1.vkey",
+        1,
+        "",
+        err,
+    );
 
     log(&Folder::new());
     let folder = Folder::new();
     log(&folder);
     for (arguments, err) in [
-        ("--seq 6", "no checkpoint signed by this key covers record 6"),
+        (
+            "--seq 6",
+            "no checkpoint signed by this key covers record 6",
+        ),
         ("--seq 7", "the log has no such record"),
         (&format!("--id {id}"), "the log has no such record"),
     ] {

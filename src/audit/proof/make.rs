@@ -5,14 +5,10 @@ use std::io::Read;
 use super::*;
 use crate::audit::segment::Segment;
 use crate::audit::tree::{Tree, sha256};
-use crate::audit::verify::{Next, Lines, in_order, open, read_envelope, smallest_over};
+use crate::audit::verify::{Lines, Next, in_order, open, read_envelope, smallest_over};
 
 /// Proves a record of the log that these files are, by the smallest checkpoint that covers it.
-pub fn prove(
-    files: &[PathBuf],
-    wanted: Wanted,
-    trusted: Trusted<'_>,
-) -> Result<Proof, ProofError> {
+pub fn prove(files: &[PathBuf], wanted: Wanted, trusted: Trusted<'_>) -> Result<Proof, ProofError> {
     let (files, _) = in_order(files)?;
     let found = find(&files, wanted)?.ok_or(ProofError::NoRecord)?;
     let note = smallest_over(trusted.checkpoints, trusted.key, found.index)
@@ -22,7 +18,10 @@ pub fn prove(
     let base = seed(&mut siblings, &found.base);
     let mut index = base;
     each_record(&files, &mut |_, line, _| {
-        if let Some(sibling) = siblings.iter_mut().find(|one| one.from <= index && index < one.to) {
+        if let Some(sibling) = siblings
+            .iter_mut()
+            .find(|one| one.from <= index && index < one.to)
+        {
             sibling.tree.push(sha256(line));
         }
         index += 1;
@@ -58,7 +57,10 @@ fn find(files: &[PathBuf], wanted: Wanted) -> Result<Option<Found>, ProofError> 
     };
     let needle = needle.map(|(kind, id)| {
         let begins = format!(r#"{{"v":1,"kind":"{kind}","#).into_bytes();
-        (begins, format!(r#"","id":"{}","#, id.hyphenated()).into_bytes())
+        (
+            begins,
+            format!(r#"","id":"{}","#, id.hyphenated()).into_bytes(),
+        )
     });
     let mut found = None;
     let mut index = None;
@@ -69,7 +71,10 @@ fn find(files: &[PathBuf], wanted: Wanted) -> Result<Option<Found>, ProofError> 
         let may_be = match &needle {
             None => true,
             // an id that another field quotes has its quotes escaped, and stands later
-            Some((begins, id)) => bytes.starts_with(begins) && memchr::memmem::find(bytes, id).is_some_and(|at| at < 1024),
+            Some((begins, id)) => {
+                bytes.starts_with(begins)
+                    && memchr::memmem::find(bytes, id).is_some_and(|at| at < 1024)
+            }
         };
         let read = may_be.then(|| read_envelope(bytes, node).ok()).flatten();
         let is = read.filter(|envelope| match wanted {
@@ -164,14 +169,19 @@ pub(super) fn seed(siblings: &mut [Sibling], header: &Segment) -> u64 {
     let base = header.tree.size();
     let mut starts = Vec::new();
     let mut start = 0;
-    let sizes = (0..64).rev().map(|bit| 1_u64 << bit).filter(|size| base & size != 0);
+    let sizes = (0..64)
+        .rev()
+        .map(|bit| 1_u64 << bit)
+        .filter(|size| base & size != 0);
     for (size, root) in sizes.zip(header.tree.roots()) {
         starts.push((start, root));
         start += size;
     }
     for sibling in siblings.iter_mut().filter(|sibling| sibling.from < base) {
         let to = sibling.to.min(base);
-        let within = starts.iter().filter(|(start, _)| (sibling.from..to).contains(start));
+        let within = starts
+            .iter()
+            .filter(|(start, _)| (sibling.from..to).contains(start));
         let roots = within.map(|(_, root)| **root).collect();
         sibling.tree = Tree::restore(to - sibling.from, roots).unwrap_or_default();
     }

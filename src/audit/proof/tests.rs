@@ -39,7 +39,10 @@ fn a_path_is_the_one_that_is_defined_and_leads_to_no_other_root() {
         let all = &leaves[..size];
         for index in 0..size {
             let expected = path(index, all);
-            assert_eq!(root_of(all[index], index as u64, size as u64, &expected), Some(root(all)));
+            assert_eq!(
+                root_of(all[index], index as u64, size as u64, &expected),
+                Some(root(all))
+            );
             // as it is made: of all leaves, or of a header and those after it
             for base in [0, index / 2, index] {
                 let mut header = Segment::first("n1");
@@ -59,12 +62,21 @@ fn a_path_is_the_one_that_is_defined_and_leads_to_no_other_root() {
             for (at, of) in [(index + 1, size), (index, size + 1), (index, index)] {
                 let other = root_of(all[index], at as u64, of as u64, &expected);
                 let same_shape = at < of && path(at.min(size - 1), all).len() == expected.len();
-                assert!(other != Some(root(all)) || (same_shape && of != size), "{at} of {of}");
+                assert!(
+                    other != Some(root(all)) || (same_shape && of != size),
+                    "{at} of {of}"
+                );
             }
             let longer = [&expected[..], &[leaves[0]]].concat();
-            assert_eq!(root_of(all[index], index as u64, size as u64, &longer), None);
+            assert_eq!(
+                root_of(all[index], index as u64, size as u64, &longer),
+                None
+            );
             if let Some((_, shorter)) = expected.split_last() {
-                assert_ne!(root_of(all[index], index as u64, size as u64, shorter), Some(root(all)));
+                assert_ne!(
+                    root_of(all[index], index as u64, size as u64, shorter),
+                    Some(root(all))
+                );
             }
         }
     }
@@ -89,11 +101,20 @@ fn log() -> Log {
             let (seq, prev) = (state.seq + 1, hex_of(&state.prev));
             let rest = match seq {
                 7 => format!(r#""id":"{ID}","about":"\"id\":\"00000000""#),
-                _ => format!(r#""id":"0000000{}-0000-7000-8000-000000000000","at":"x","quoted":"{ID}""#, seq / 8),
+                _ => format!(
+                    r#""id":"0000000{}-0000-7000-8000-000000000000","at":"x","quoted":"{ID}""#,
+                    seq / 8
+                ),
             };
             let kind = if seq == 8 { "outcome" } else { "decision" };
-            let rest = if seq == 8 { format!(r#""id":"{ID}","end":"complete""#) } else { rest };
-            let line = format!(r#"{{"v":1,"kind":"{kind}","node":"n1","seq":{seq},"prev":"{prev}",{rest}}}"#);
+            let rest = if seq == 8 {
+                format!(r#""id":"{ID}","end":"complete""#)
+            } else {
+                rest
+            };
+            let line = format!(
+                r#"{{"v":1,"kind":"{kind}","node":"n1","seq":{seq},"prev":"{prev}",{rest}}}"#
+            );
             state.prev = leaf(line.as_bytes());
             state.tree.push(state.prev);
             state.seq = seq;
@@ -114,14 +135,25 @@ fn log() -> Log {
 impl Log {
     fn prove(&self, files: &[PathBuf], wanted: Wanted) -> Result<Proof, ProofError> {
         let checkpoints = self.folder.path().join("checkpoints");
-        prove(files, wanted, Trusted { key: self.key.verifier(), checkpoints: &checkpoints })
+        prove(
+            files,
+            wanted,
+            Trusted {
+                key: self.key.verifier(),
+                checkpoints: &checkpoints,
+            },
+        )
     }
 }
 
 #[test]
 fn each_record_is_proven_by_the_smallest_checkpoint_also_without_older_files() {
     let log = log();
-    for (first, files) in [(1, &log.files[..]), (5, &log.files[1..]), (9, &log.files[2..])] {
+    for (first, files) in [
+        (1, &log.files[..]),
+        (5, &log.files[1..]),
+        (9, &log.files[2..]),
+    ] {
         for seq in 1..=12 {
             let proven = log.prove(files, Wanted::Seq(seq));
             if seq < first {
@@ -132,7 +164,10 @@ fn each_record_is_proven_by_the_smallest_checkpoint_also_without_older_files() {
             let parsed = Proof::parse(&proof.to_string()).unwrap();
             assert_eq!(parsed, proof);
             let checkpoint = parsed.verify(log.key.verifier()).unwrap();
-            assert_eq!((proof.index, checkpoint.size), (seq - 1, if seq <= 5 { 5 } else { 12 }));
+            assert_eq!(
+                (proof.index, checkpoint.size),
+                (seq - 1, if seq <= 5 { 5 } else { 12 })
+            );
         }
     }
     let id: Uuid = ID.parse().unwrap();
@@ -140,7 +175,10 @@ fn each_record_is_proven_by_the_smallest_checkpoint_also_without_older_files() {
         assert_eq!(log.prove(&log.files, wanted).unwrap().index, index);
     }
     let other = Wanted::Decision(Uuid::nil());
-    assert!(matches!(log.prove(&log.files, other), Err(ProofError::NoRecord)));
+    assert!(matches!(
+        log.prove(&log.files, other),
+        Err(ProofError::NoRecord)
+    ));
 }
 
 #[test]
@@ -150,10 +188,17 @@ fn what_is_not_signed_or_was_changed_is_not_proven() {
     let text = std::fs::read_to_string(&checkpoints).unwrap();
     let (first, _) = text.split_at(text.len() / 2);
     std::fs::write(&checkpoints, first).unwrap();
-    assert!(matches!(log.prove(&log.files, Wanted::Seq(6)), Err(ProofError::NotSigned(6))));
+    assert!(matches!(
+        log.prove(&log.files, Wanted::Seq(6)),
+        Err(ProofError::NotSigned(6))
+    ));
     std::fs::write(&checkpoints, &text).unwrap();
     let second = std::fs::read_to_string(&log.files[1]).unwrap();
-    for changed in [second.replace("\"at\":\"x\"", "\"at\":\"y\""), second.lines().take(3).map(|l| format!("{l}\n")).collect(), String::new()] {
+    for changed in [
+        second.replace("\"at\":\"x\"", "\"at\":\"y\""),
+        second.lines().take(3).map(|l| format!("{l}\n")).collect(),
+        String::new(),
+    ] {
         std::fs::write(&log.files[1], changed).unwrap();
         let refused = log.prove(&log.files, Wanted::Seq(12)).unwrap_err();
         assert!(matches!(refused, ProofError::OtherLog), "{refused}");
@@ -167,7 +212,10 @@ fn a_proof_that_was_bent_anywhere_is_refused() {
     let check = |text: &str| Proof::parse(text).and_then(|proof| proof.verify(log.key.verifier()));
     assert!(check(&whole).is_ok());
     for at in 0..whole.len() {
-        for other in (0..8).map(|bit| whole.as_bytes()[at] ^ (1 << bit)).chain(*b"\n A=0") {
+        for other in (0..8)
+            .map(|bit| whole.as_bytes()[at] ^ (1 << bit))
+            .chain(*b"\n A=0")
+        {
             let mut bytes = whole.clone().into_bytes();
             if bytes[at] == other {
                 continue;
@@ -184,19 +232,46 @@ fn a_proof_that_was_bent_anywhere_is_refused() {
     assert!(check(&format!("{whole}\n")).is_err());
     let path = "A".repeat(43) + "=\n";
     for (text, expected) in [
-        (whole.replace("@v1", "@v2"), "not a proof: it doesn't begin with c2sp.org/tlog-proof@v1"),
-        (whole.replace("extra", "extras"), "not a proof: it holds no record, which is expected as its extra data"),
-        (whole.replace("index 6", "index 06"), "not a proof: its index is no number as it is written"),
-        (whole.replace("index 6", "index 5"), "the record is not in the log that was signed, or not at this place"),
-        (whole.replace("index 6\n", &format!("index 6\n{path}")), "the record is not in the log that was signed, or not at this place"),
-        (whole.replace("index 6\n", &format!("index 6\n{}", path.repeat(65))), "not a proof: its path is longer than any"),
-        (whole.replace("index 6\n", &format!("index {}\n", u64::MAX)), "the record is not in the log that was signed, or not at this place"),
+        (
+            whole.replace("@v1", "@v2"),
+            "not a proof: it doesn't begin with c2sp.org/tlog-proof@v1",
+        ),
+        (
+            whole.replace("extra", "extras"),
+            "not a proof: it holds no record, which is expected as its extra data",
+        ),
+        (
+            whole.replace("index 6", "index 06"),
+            "not a proof: its index is no number as it is written",
+        ),
+        (
+            whole.replace("index 6", "index 5"),
+            "the record is not in the log that was signed, or not at this place",
+        ),
+        (
+            whole.replace("index 6\n", &format!("index 6\n{path}")),
+            "the record is not in the log that was signed, or not at this place",
+        ),
+        (
+            whole.replace("index 6\n", &format!("index 6\n{}", path.repeat(65))),
+            "not a proof: its path is longer than any",
+        ),
+        (
+            whole.replace("index 6\n", &format!("index {}\n", u64::MAX)),
+            "the record is not in the log that was signed, or not at this place",
+        ),
     ] {
         assert_eq!(check(&text).unwrap_err().to_string(), expected);
     }
     let other = Signer::generate("example.com/n1").unwrap();
-    let refused = Proof::parse(&whole).unwrap().verify(other.verifier()).unwrap_err();
-    assert_eq!(refused.to_string(), "the proof's checkpoint doesn't count: signed by another key");
+    let refused = Proof::parse(&whole)
+        .unwrap()
+        .verify(other.verifier())
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the proof's checkpoint doesn't count: signed by another key"
+    );
 }
 
 #[test]

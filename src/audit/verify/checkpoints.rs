@@ -87,7 +87,11 @@ impl Checkpoints {
                     Bent::OtherKey => "signed by another key than the one given",
                     Bent::OtherLog | Bent::Note(_) => "signed by this key, but of another log",
                 };
-                tell(Kind::WrongKey, *line, format!("a checkpoint that is {what}{more}"));
+                tell(
+                    Kind::WrongKey,
+                    *line,
+                    format!("a checkpoint that is {what}{more}"),
+                );
             }
         }
         for (line, bent) in told {
@@ -128,8 +132,12 @@ pub(in crate::audit) fn smallest_over(
     let mut notes = Notes::new(BufReader::with_capacity(1 << 16, File::open(path)?));
     let mut best: Option<(u64, String)> = None;
     while let Some(note) = notes.next()? {
-        let Ok(checkpoint) = open(&note, key) else { continue };
-        let better = best.as_ref().is_none_or(|(size, _)| checkpoint.size < *size);
+        let Ok(checkpoint) = open(&note, key) else {
+            continue;
+        };
+        let better = best
+            .as_ref()
+            .is_none_or(|(size, _)| checkpoint.size < *size);
         if checkpoint.size > index && better {
             let mut text = String::from_utf8(note.text).unwrap_or_default();
             if !text.ends_with('\n') {
@@ -206,7 +214,12 @@ impl<R: BufRead> Notes<R> {
             Some(block) => Some(block),
             None => self.block()?,
         };
-        let Some(Block { mut text, line, mut ended }) = first else {
+        let Some(Block {
+            mut text,
+            line,
+            mut ended,
+        }) = first
+        else {
             return Ok(None);
         };
         if ended && !text.starts_with(DASH) {

@@ -1,8 +1,8 @@
 //! What signed checkpoints say of the log that was read, and what a reader should know of it.
 
+use super::checkpoints::Signed;
 use super::diagnose::{Found, Spot, records};
 use super::scan::Scan;
-use super::checkpoints::Signed;
 use super::trees::Said;
 use super::{Kind, SignedPart};
 
@@ -31,7 +31,11 @@ pub(super) fn conclude(
             None => part.not_compared += 1,
         }
     }
-    part.after = last.saturating_sub(part.up_to.unwrap_or(0).max(scan.seen.anchor.map_or(0, |a| a.0)));
+    part.after = last.saturating_sub(
+        part.up_to
+            .unwrap_or(0)
+            .max(scan.seen.anchor.map_or(0, |a| a.0)),
+    );
     if !scan.stopped {
         truncated(scan, signed, total, offset, found);
     }
@@ -84,10 +88,14 @@ fn rewritten(scan: &Scan, offset: u64, found: &mut Vec<Found>) {
         if std::mem::replace(&mut told, true) {
             continue;
         }
-        let first = agreed.map_or(scan.seen.anchor.map_or(0, |anchor| anchor.0), |size| size + offset) + 1;
+        let first = agreed.map_or(scan.seen.anchor.map_or(0, |anchor| anchor.0), |size| {
+            size + offset
+        }) + 1;
         let range = (first.min(size + offset), size + offset);
         let since = match agreed {
-            Some(agreed) => format!("after the checkpoint of {agreed} records, with which the log agrees,"),
+            Some(agreed) => {
+                format!("after the checkpoint of {agreed} records, with which the log agrees,")
+            }
             None => "from the log's beginning on".to_owned(),
         };
         ranges.push(range);
@@ -103,7 +111,10 @@ fn rewritten(scan: &Scan, offset: u64, found: &mut Vec<Found>) {
     }
     for (before, last) in &scan.trees.unlike {
         let range = (before + 1, *last);
-        if ranges.iter().any(|(from, to)| *from <= range.1 && *to >= range.0) {
+        if ranges
+            .iter()
+            .any(|(from, to)| *from <= range.1 && *to >= range.0)
+        {
             continue;
         }
         let text = format!(
@@ -131,7 +142,11 @@ fn besides(found: &[Found], range: (u64, u64)) -> &'static str {
 
 /// Where this record stands.
 fn place_of(scan: &Scan, number: u64) -> Spot {
-    let run = scan.seen.runs.iter().find(|run| run.first <= number && number <= run.last);
+    let run = scan
+        .seen
+        .runs
+        .iter()
+        .find(|run| run.first <= number && number <= run.last);
     match run {
         Some(run) => Spot {
             file: run.start.file,
@@ -161,7 +176,9 @@ fn notes(scan: &mut Scan, part: &SignedPart) {
         && base.seq != base.tree.size()
     {
         let lost = base.seq.saturating_sub(base.tree.size());
-        notes.push(format!("{lost} records before the log's first file are in no tree: they were lost"));
+        notes.push(format!(
+            "{lost} records before the log's first file are in no tree: they were lost"
+        ));
     }
     for (before, last) in &scan.trees.unseen {
         notes.push(format!(
@@ -171,7 +188,10 @@ fn notes(scan: &mut Scan, part: &SignedPart) {
         ));
     }
     if part.older > 0 {
-        notes.push(format!("{} checkpoints are older than the log's first file", part.older));
+        notes.push(format!(
+            "{} checkpoints are older than the log's first file",
+            part.older
+        ));
     }
     notes.append(&mut scan.report.notes);
     scan.report.notes = notes;

@@ -126,7 +126,9 @@ pub(super) fn diagnose(seen: &Seen, files: &[PathBuf]) -> (Vec<Found>, Option<u6
         && first.prev == hash
         && seq.checked_add(1) != Some(first.first)
         && (first.first < first.last
-            || later.first().is_some_and(|next| next.prev == first.tail && next.first == first.last + 1))
+            || later
+                .first()
+                .is_some_and(|next| next.prev == first.tail && next.first == first.last + 1))
     {
         // what follows it vouches for the first record, and nothing for the header
         anchor = first.first.checked_sub(1).map(|before| (before, hash));
@@ -135,7 +137,15 @@ pub(super) fn diagnose(seen: &Seen, files: &[PathBuf]) -> (Vec<Found>, Option<u6
             seq.saturating_add(1),
             first.first
         );
-        report.tell(Kind::Header, Spot { line: 1, ..first.start }, None, text);
+        report.tell(
+            Kind::Header,
+            Spot {
+                line: 1,
+                ..first.start
+            },
+            None,
+            text,
+        );
     }
     let placed = place(seen, anchor);
     walk::walk(&placed, seen, &mut report);

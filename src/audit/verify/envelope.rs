@@ -132,9 +132,8 @@ mod tests {
     #[test]
     fn the_place_is_read_as_it_is_written_and_oddities_are_told() {
         let hex = "0a".repeat(32);
-        let line = format!(
-            r#"{{"v":1,"kind":"event","node":"n1","seq":12,"prev":"{hex}","at":"x"}}"#
-        );
+        let line =
+            format!(r#"{{"v":1,"kind":"event","node":"n1","seq":12,"prev":"{hex}","at":"x"}}"#);
         let good = |odd| {
             Ok(Envelope {
                 seq: 12,

@@ -217,7 +217,9 @@ mod tests {
             match lines.next().unwrap() {
                 Next::Line(line) => {
                     assert_eq!(line.marked[0], LEAF);
-                    let before = found.last().map_or(&[][..], |(line, _): &(Vec<u8>, bool)| line);
+                    let before = found
+                        .last()
+                        .map_or(&[][..], |(line, _): &(Vec<u8>, bool)| line);
                     assert_eq!(line.before, before);
                     found.push((line.bytes().to_vec(), line.ended));
                 }
@@ -234,7 +236,10 @@ mod tests {
             ("\n", &[("", true)]),
             ("a", &[("a", false)]),
             ("a\n", &[("a", true)]),
-            ("a\n\nbc\nd", &[("a", true), ("", true), ("bc", true), ("d", false)]),
+            (
+                "a\n\nbc\nd",
+                &[("a", true), ("", true), ("bc", true), ("d", false)],
+            ),
         ] {
             for step in 1..8 {
                 let found = all(text.as_bytes(), step);

@@ -49,7 +49,9 @@ fn first_record(path: &Path) -> Result<Option<u64>, VerifyError> {
     let header = match Lines::new(from).next() {
         Ok(Next::Line(line)) => Segment::parse(line.bytes()),
         Ok(Next::TooLong | Next::End) => None,
-        Err(source) if std::fs::metadata(path).is_ok_and(|of| of.is_dir()) => return Err(error(source)),
+        Err(source) if std::fs::metadata(path).is_ok_and(|of| of.is_dir()) => {
+            return Err(error(source));
+        }
         Err(_) => None,
     };
     Ok(header.and_then(|header| header.seq.checked_add(1)))

@@ -42,19 +42,31 @@ pub(super) fn scan(
     scan.seen.replaced = std::mem::take(&mut scan.trees.replaced);
     let (mut found, last) = diagnose(&scan.seen, files);
     let spots: Vec<Spot> = found.iter().map(|found| found.spot).collect();
-    found.extend(scan.found.drain(..).filter(|(spare, found)| !*spare || !spots.contains(&found.spot)).map(|(_, found)| found));
+    found.extend(
+        scan.found
+            .drain(..)
+            .filter(|(spare, found)| !*spare || !spots.contains(&found.spot))
+            .map(|(_, found)| found),
+    );
     conclude::conclude(&mut scan, signed, last, &mut found);
     found.sort_by_key(|found| found.spot);
     let mut report = scan.report;
     report.findings = found
         .into_iter()
-        .map(|Found { kind, spot, records, text }| Finding {
-            kind,
-            file: files.get(spot.file).map(|path| Arc::from(path.as_path())),
-            line: spot.line,
-            records,
-            text,
-        })
+        .map(
+            |Found {
+                 kind,
+                 spot,
+                 records,
+                 text,
+             }| Finding {
+                kind,
+                file: files.get(spot.file).map(|path| Arc::from(path.as_path())),
+                line: spot.line,
+                records,
+                text,
+            },
+        )
         .collect();
     Ok(report)
 }
@@ -157,7 +169,12 @@ impl Scan {
         if spot.line == 1 {
             match newest {
                 true => self.note(format!("file {} of the log is empty", file + 1)),
-                false => self.tell(Kind::Header, spot, None, "an empty file has no header".to_owned()),
+                false => self.tell(
+                    Kind::Header,
+                    spot,
+                    None,
+                    "an empty file has no header".to_owned(),
+                ),
             }
         }
         self.close(lines.last());
@@ -184,16 +201,20 @@ impl Scan {
             read => read,
         };
         if !line.ended {
-            let follows = read.is_ok_and(|envelope| envelope.odd.is_none() && self.follows(&envelope));
+            let follows =
+                read.is_ok_and(|envelope| envelope.odd.is_none() && self.follows(&envelope));
             match (newest, follows) {
-                (true, true) => self.note("the last line has no line feed, as a crash leaves it; it counts".to_owned()),
+                (true, true) => self.note(
+                    "the last line has no line feed, as a crash leaves it; it counts".to_owned(),
+                ),
                 (true, false) => {
                     self.close(line.before);
                     return self.note(torn(bytes.len()));
                 }
                 (false, _) => {
                     let text = "the file ends without a line feed, and is not the log's last";
-                    self.found.push((true, found(Kind::Damaged, spot, None, text.to_owned())));
+                    self.found
+                        .push((true, found(Kind::Damaged, spot, None, text.to_owned())));
                 }
             }
         }
@@ -299,11 +320,18 @@ impl Scan {
     /// Holds the header against the first record of its file and the last before it. Whether it vouches for what that
     /// record says of the one before.
     fn header_before(&mut self, seq: u64, prev: &Hash) -> bool {
-        let Some(Pending { spot, header, tree_fits }) = self.header.take() else {
+        let Some(Pending {
+            spot,
+            header,
+            tree_fits,
+        }) = self.header.take()
+        else {
             return false;
         };
         let next = header.seq + 1 == seq && header.prev == *prev;
-        let last = self.last.is_some_and(|last| last.seq == header.seq && last.leaf == header.prev);
+        let last = self
+            .last
+            .is_some_and(|last| last.seq == header.seq && last.leaf == header.prev);
         if spot.file == 0 && header.prev == *prev && !next {
             // either of the two has another number than it had
             self.trees.header(&Segment {
@@ -323,10 +351,17 @@ impl Scan {
 
     /// A header that no record follows.
     fn header_alone(&mut self, newest: bool) {
-        let Some(Pending { spot, header, tree_fits }) = self.header.take() else {
+        let Some(Pending {
+            spot,
+            header,
+            tree_fits,
+        }) = self.header.take()
+        else {
             return;
         };
-        let last = self.last.is_some_and(|last| last.seq == header.seq && last.leaf == header.prev);
+        let last = self
+            .last
+            .is_some_and(|last| last.seq == header.seq && last.leaf == header.prev);
         if last && (tree_fits || self.broken) {
             return;
         }
@@ -348,7 +383,8 @@ impl Scan {
                 self.named += 1;
                 if self.found.len() < MANY {
                     let text = "not spelled as the log's writer does".to_owned();
-                    self.found.push((true, found(Kind::Changed, spot, Some((seq, seq)), text)));
+                    self.found
+                        .push((true, found(Kind::Changed, spot, Some((seq, seq)), text)));
                 }
             }
             Some(Odd::Node) => {
@@ -374,7 +410,8 @@ impl Scan {
         }
         for (spot, records) in others {
             let text = "of another node".to_owned();
-            self.found.push((true, found(Kind::Changed, spot, Some(records), text)));
+            self.found
+                .push((true, found(Kind::Changed, spot, Some(records), text)));
         }
     }
 
@@ -403,7 +440,14 @@ impl Scan {
         let (Some(open), Some(last)) = (self.run.take(), self.last) else {
             return;
         };
-        let Open { start, first, prev, head, before, vouched } = open;
+        let Open {
+            start,
+            first,
+            prev,
+            head,
+            before,
+            vouched,
+        } = open;
         let run = Run {
             start,
             first,
@@ -486,7 +530,10 @@ fn torn(bytes: usize) -> String {
 
 /// Compressed bytes that aren't.
 fn is_damage(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof)
+    matches!(
+        kind,
+        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
+    )
 }
 
 /// So many breaks are looked at.

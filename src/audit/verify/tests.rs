@@ -96,8 +96,16 @@ impl Log {
     }
 
     fn lines(&self) -> Vec<Vec<u8>> {
-        let text = |lines: &Vec<String>| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-        self.files.iter().map(|lines| text(lines).into_bytes()).collect()
+        let text = |lines: &Vec<String>| {
+            lines
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+        };
+        self.files
+            .iter()
+            .map(|lines| text(lines).into_bytes())
+            .collect()
     }
 }
 
@@ -168,7 +176,11 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 /// `kind file:line records`, one for each finding.
 fn told(report: &Report) -> Vec<String> {
     let tell = |finding: &Finding| {
-        let file = finding.file.as_deref().and_then(Path::file_name).unwrap_or_default();
+        let file = finding
+            .file
+            .as_deref()
+            .and_then(Path::file_name)
+            .unwrap_or_default();
         let file = file.to_string_lossy();
         let short = match NAMES.iter().position(|name| *name == file) {
             Some(index) => format!("f{}", index + 1),

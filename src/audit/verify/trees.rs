@@ -84,7 +84,10 @@ impl Trees {
         let known = self.candidates.is_empty();
         let fits = self.candidates.iter().any(|candidate| {
             let mut tree = candidate.tree.clone();
-            candidate.pending.into_iter().for_each(|leaf| tree.push(leaf));
+            candidate
+                .pending
+                .into_iter()
+                .for_each(|leaf| tree.push(leaf));
             tree == header.tree && candidate.offset == header.seq.saturating_sub(tree.size())
         });
         if !fits {
@@ -190,7 +193,10 @@ impl Trees {
 
     /// How many records the log has by its trees, and how many numbers have none.
     pub(super) fn size(&self) -> Option<(u64, u64)> {
-        let sizes = self.candidates.iter().map(|one| (one.tree.size(), one.offset));
+        let sizes = self
+            .candidates
+            .iter()
+            .map(|one| (one.tree.size(), one.offset));
         sizes.max()
     }
 
@@ -225,13 +231,23 @@ impl Trees {
     /// Drops trees that can't be the log's any more.
     fn settle(&mut self) {
         let agreed = self.candidates.iter().filter_map(|one| one.agreed).max();
-        let Some(agreed) = agreed.filter(|_| self.candidates.len() > 1 && agreed != self.settled) else {
+        let Some(agreed) = agreed.filter(|_| self.candidates.len() > 1 && agreed != self.settled)
+        else {
             return;
         };
         self.settled = Some(agreed);
         let those = |one: &&Candidate| one.agreed == Some(agreed);
-        if let Some(found) = self.candidates.iter().filter(those).min_by_key(|one| one.origin) {
-            let earlier = self.said.range(..agreed).rev().find(|(_, said)| **said == Said::Agrees);
+        if let Some(found) = self
+            .candidates
+            .iter()
+            .filter(those)
+            .min_by_key(|one| one.origin)
+        {
+            let earlier = self
+                .said
+                .range(..agreed)
+                .rev()
+                .find(|(_, said)| **said == Said::Agrees);
             let since = earlier.map_or(0, |(size, _)| *size);
             let lines = |one: &Candidate| one.origin < found.origin && one.tree.size() >= agreed;
             let range = (since + found.offset, found.origin + found.offset);
@@ -242,11 +258,16 @@ impl Trees {
                 false => {}
             }
         }
-        self.candidates.retain(|one| one.agreed == Some(agreed));
+        // a later header's tree had nothing to agree with yet
+        self.candidates
+            .retain(|one| one.agreed == Some(agreed) || one.origin > agreed);
         // the same tree once
         let mut kept: Vec<Candidate> = Vec::with_capacity(self.candidates.len());
         for one in std::mem::take(&mut self.candidates) {
-            if !kept.iter().any(|k| k.tree == one.tree && k.pending == one.pending) {
+            if !kept
+                .iter()
+                .any(|k| k.tree == one.tree && k.pending == one.pending)
+            {
                 kept.push(one);
             }
         }

@@ -116,20 +116,34 @@ fn check(file: &Path, key: &Verifier, out: &mut impl Write) -> io::Result<Exit> 
 }
 
 fn tell(proof: &Proof, checkpoint: &Checkpoint, out: &mut impl Write) -> io::Result<()> {
-    let record = std::str::from_utf8(&proof.line).ok().and_then(|line| Record::parse(line).ok());
+    let record = std::str::from_utf8(&proof.line)
+        .ok()
+        .and_then(|line| Record::parse(line).ok());
     let paint = Paint(colours());
     match record {
         Some(record) => {
             let envelope = record.envelope();
             writeln!(out, "{}", describe(&record))?;
             let node = envelope.node.escape_debug();
-            write!(out, "{} record {} of node {node}", paint.green("proven"), envelope.seq)?;
+            write!(
+                out,
+                "{} record {} of node {node}",
+                paint.green("proven"),
+                envelope.seq
+            )?;
         }
-        None => write!(out, "{} a record that this program can't read", paint.green("proven"))?,
+        None => write!(
+            out,
+            "{} a record that this program can't read",
+            paint.green("proven")
+        )?,
     }
     let place = proof.index + 1;
     let Checkpoint { origin, size, .. } = checkpoint;
-    writeln!(out, " is the {place}. of the {size} records that a checkpoint of {origin} signs")
+    writeln!(
+        out,
+        " is the {place}. of the {size} records that a checkpoint of {origin} signs"
+    )
 }
 
 fn refuse(error: &ProofError) -> Exit {

@@ -98,9 +98,20 @@ fn as_text(report: &Report, key: Option<&Verifier>, out: &mut impl Write) -> io:
     for finding in report.findings.iter().take(SHOWN) {
         let Finding { kind, text, .. } = finding;
         let code = kind.code().replace('_', " ");
-        writeln!(out, "{} {}{}: {text}", paint.red(&code), place(finding), subject(finding))?;
+        writeln!(
+            out,
+            "{} {}{}: {text}",
+            paint.red(&code),
+            place(finding),
+            subject(finding)
+        )?;
     }
-    if let Some(more) = report.findings.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = report
+        .findings
+        .len()
+        .checked_sub(SHOWN)
+        .filter(|more| *more > 0)
+    {
         writeln!(out, "… and {more} more; --json tells all")?;
     }
     let (files, records) = (report.files.len(), report.records);
@@ -112,10 +123,19 @@ fn as_text(report: &Report, key: Option<&Verifier>, out: &mut impl Write) -> io:
         1 => format!("1 {word}"),
         _ => format!("{count} {word}s"),
     };
-    let looked = format!("{}{span}, in {}", plural(records, "record"), plural(files as u64, "file"));
+    let looked = format!(
+        "{}{span}, in {}",
+        plural(records, "record"),
+        plural(files as u64, "file")
+    );
     match report.findings.len() as u64 {
         0 => writeln!(out, "{} {looked}: the chain is whole", paint.green("ok"))?,
-        found => writeln!(out, "{} {looked}: {}", paint.red("NOT WHOLE"), plural(found, "finding"))?,
+        found => writeln!(
+            out,
+            "{} {looked}: {}",
+            paint.red("NOT WHOLE"),
+            plural(found, "finding")
+        )?,
     }
     match (&report.signed, key) {
         (Some(part), Some(key)) => signed(part, key, paint, out),
@@ -129,8 +149,19 @@ fn as_text(report: &Report, key: Option<&Verifier>, out: &mut impl Write) -> io:
 }
 
 fn signed(part: &SignedPart, key: &Verifier, paint: Paint, out: &mut impl Write) -> io::Result<()> {
-    let SignedPart { checkpoints, agree, disagree, not_compared, after, .. } = part;
-    write!(out, "{agree} of {checkpoints} checkpoints signed by {} agree", key.name())?;
+    let SignedPart {
+        checkpoints,
+        agree,
+        disagree,
+        not_compared,
+        after,
+        ..
+    } = part;
+    write!(
+        out,
+        "{agree} of {checkpoints} checkpoints signed by {} agree",
+        key.name()
+    )?;
     if *disagree > 0 {
         write!(out, ", {} don't", paint.red(&disagree.to_string()))?;
     }
@@ -142,8 +173,16 @@ fn signed(part: &SignedPart, key: &Verifier, paint: Paint, out: &mut impl Write)
         None => writeln!(out, "; {}", paint.yellow("nothing of the log is signed"))?,
     }
     if *after > 0 {
-        let (records, are) = if *after == 1 { ("record", "is") } else { ("records", "are") };
-        writeln!(out, "{} the last {after} {records} {are} chained and not yet signed", paint.yellow("note"))?;
+        let (records, are) = if *after == 1 {
+            ("record", "is")
+        } else {
+            ("records", "are")
+        };
+        writeln!(
+            out,
+            "{} the last {after} {records} {are} chained and not yet signed",
+            paint.yellow("note")
+        )?;
     }
     Ok(())
 }
@@ -194,9 +233,11 @@ fn as_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
             "after": part.after,
         })),
     });
-    serde_json::to_writer_pretty(&mut *out, &value).map_err(|error| match error.io_error_kind() {
-        Some(kind) => io::Error::from(kind),
-        None => io::Error::new(ErrorKind::InvalidData, error),
+    serde_json::to_writer_pretty(&mut *out, &value).map_err(|error| {
+        match error.io_error_kind() {
+            Some(kind) => io::Error::from(kind),
+            None => io::Error::new(ErrorKind::InvalidData, error),
+        }
     })?;
     writeln!(out)
 }

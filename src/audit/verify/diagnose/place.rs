@@ -5,20 +5,26 @@ use super::*;
 /// Gives each run its place.
 pub(super) fn place(seen: &Seen, anchor: Option<(u64, Hash)>) -> Placed {
     let anchor = anchor.map(Part::anchor);
-    let parts: Vec<Part> = anchor.into_iter().chain(seen.runs.iter().map(Part::of)).collect();
+    let parts: Vec<Part> = anchor
+        .into_iter()
+        .chain(seen.runs.iter().map(Part::of))
+        .collect();
     let links = Links::of(&parts);
     let mut main: BTreeMap<u64, Part> = BTreeMap::new();
     let mut extras: Vec<Extra> = Vec::new();
     let mut suspects = Vec::new();
     for (index, copy) in links.copy_of.iter().enumerate() {
-        if let (Some(part), Some(original)) = (parts.get(index), copy.and_then(|at| parts.get(at))) {
+        if let (Some(part), Some(original)) = (parts.get(index), copy.and_then(|at| parts.get(at)))
+        {
             extras.push(part.extra(Why::Copy(original.start)));
         }
     }
     for chain in links.chains(&parts) {
         match chain.as_slice() {
             [lone] if lone.suspect => suspects.push(lone.part),
-            members => members.iter().for_each(|member| accept(member.part, &mut main, &mut extras)),
+            members => members
+                .iter()
+                .for_each(|member| accept(member.part, &mut main, &mut extras)),
         }
     }
     let mut ordered: Vec<Part> = main.into_values().collect();
@@ -69,7 +75,9 @@ impl Links {
             let found = ends.get(&before)?;
             // the nearest that stands before it; else any
             let nearest = found.iter().rev().find(|at| **at < index);
-            nearest.or_else(|| found.iter().find(|at| **at != index)).copied()
+            nearest
+                .or_else(|| found.iter().find(|at| **at != index))
+                .copied()
         });
         let mut links = Links {
             parent: parent.collect(),
@@ -130,9 +138,12 @@ impl Links {
             if let Some(parent) = parent.and_then(original)
                 && let Some(its) = self.parent.get_mut(index)
             {
-                let fits = parts.get(parent).zip(parts.get(index)).is_some_and(|(before, part)| {
-                    before.tail == part.prev && before.last.checked_add(1) == Some(part.first)
-                });
+                let fits = parts
+                    .get(parent)
+                    .zip(parts.get(index))
+                    .is_some_and(|(before, part)| {
+                        before.tail == part.prev && before.last.checked_add(1) == Some(part.first)
+                    });
                 *its = fits.then_some(parent);
             }
         }
@@ -141,7 +152,9 @@ impl Links {
     /// Whether it stands right behind what it is linked to.
     fn beside_its_parent(&self, parts: &[Part], at: usize) -> bool {
         let parent = self.parent.get(at).copied().flatten();
-        let pair = parent.and_then(|parent| parts.get(parent)).zip(parts.get(at));
+        let pair = parent
+            .and_then(|parent| parts.get(parent))
+            .zip(parts.get(at));
         pair.is_some_and(|(parent, part)| {
             let (end, start) = (parent.end(), part.start);
             let same = end.file == start.file && end.line + 1 == start.line;
@@ -216,7 +229,12 @@ fn accept(part: Part, main: &mut BTreeMap<u64, Part>, extras: &mut Vec<Extra>) {
 
 /// Takes in a record that is linked to nothing where its number fits its place.
 fn fit(suspect: Part, main: &mut Vec<Part>, away: &mut Vec<bool>, extras: &mut Vec<Extra>) {
-    let fixed = || main.iter().zip(&*away).filter(|(_, away)| !**away).map(|(part, _)| part);
+    let fixed = || {
+        main.iter()
+            .zip(&*away)
+            .filter(|(_, away)| !**away)
+            .map(|(part, _)| part)
+    };
     let before = fixed().rfind(|part| part.start < suspect.start);
     let after = fixed().find(|part| part.start > suspect.start);
     let number = suspect.first;
@@ -226,13 +244,20 @@ fn fit(suspect: Part, main: &mut Vec<Part>, away: &mut Vec<bool>, extras: &mut V
         // the hash of the one before, and another number than the next
         && !follows;
     let at = main.partition_point(|part| part.first < number);
-    let taken = at.checked_sub(1).and_then(|at| main.get(at)).is_some_and(|part| part.last >= number)
+    let taken = at
+        .checked_sub(1)
+        .and_then(|at| main.get(at))
+        .is_some_and(|part| part.last >= number)
         || main.get(at).is_some_and(|part| part.first == number);
     if fits && !taken {
         main.insert(at, suspect);
         away.insert(at, false);
     } else {
-        extras.push(suspect.extra(if taken && !follows { Why::Second } else { Why::Misplaced }));
+        extras.push(suspect.extra(if taken && !follows {
+            Why::Second
+        } else {
+            Why::Misplaced
+        }));
     }
 }
 
@@ -247,11 +272,18 @@ pub(super) fn displaced(parts: &[Part]) -> Vec<bool> {
             .filter(|(_, (other, _))| other.start < part.start)
             .max_by_key(|(at, (_, (weight, _)))| (*weight, *at));
         let (weight, from) = before.map_or((0, None), |(at, (_, (weight, _)))| (*weight, Some(at)));
-        let own = if part.anchor { u64::MAX / 2 } else { part.records() };
+        let own = if part.anchor {
+            u64::MAX / 2
+        } else {
+            part.records()
+        };
         best.push((weight.saturating_add(own), from));
     }
     let mut away = vec![true; parts.len()];
-    let heaviest = best.iter().enumerate().max_by_key(|(_, (weight, _))| *weight);
+    let heaviest = best
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, (weight, _))| *weight);
     let mut next = heaviest.map(|(at, _)| at);
     while let Some(at) = next {
         if let Some(away) = away.get_mut(at) {

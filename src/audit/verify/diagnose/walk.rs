@@ -15,8 +15,10 @@ pub(super) fn walk(placed: &Placed, seen: &Seen, report: &mut Report<'_>) {
     walk.end(seen.claim);
     let mut later: Option<usize> = None;
     for at in (0..placed.main.len()).rev() {
-        if let (Some(before), Some(after)) = (placed.main.get(at), later.and_then(|later| placed.main.get(later)))
-        {
+        if let (Some(before), Some(after)) = (
+            placed.main.get(at),
+            later.and_then(|later| placed.main.get(later)),
+        ) {
             let still = |at: usize| !placed.displaced.get(at).copied().unwrap_or(true);
             let in_place = still(at) && later.is_some_and(still);
             walk.pair(before, after, in_place);
@@ -43,7 +45,10 @@ struct Walk<'w, 'f> {
 
 impl Walk<'_, '_> {
     fn pair(&mut self, before: &Part, after: &Part, in_place: bool) {
-        let (bent, sound) = (std::mem::take(&mut self.bent), std::mem::take(&mut self.sound));
+        let (bent, sound) = (
+            std::mem::take(&mut self.bent),
+            std::mem::take(&mut self.sound),
+        );
         let between = match in_place && before.end() < after.start {
             true => self.between(before.end(), after.start),
             false => Vec::new(),
@@ -69,13 +74,26 @@ impl Walk<'_, '_> {
     }
 
     /// A record, and a successor that speaks of another one.
-    fn mismatch(&mut self, before: &Part, after: &Part, bent: bool, sound: bool, between: &[usize]) {
+    fn mismatch(
+        &mut self,
+        before: &Part,
+        after: &Part,
+        bent: bool,
+        sound: bool,
+        between: &[usize],
+    ) {
         let known = self.replaced.contains(&before.last);
         let vouched = !after.lone() || sound || after.vouched;
         let (last, next) = (before.last, after.first);
-        let other = format!("the record after it, at {}, carries the hash of another one", self.report.at(after.start));
+        let other = format!(
+            "the record after it, at {}, carries the hash of another one",
+            self.report.at(after.start)
+        );
         if before.anchor {
-            let spot = Spot { line: 1, ..after.start };
+            let spot = Spot {
+                line: 1,
+                ..after.start
+            };
             match (bent, vouched) {
                 (true, _) => {}
                 (false, true) => self.report.tell(Kind::Header, spot, None, format!(
@@ -133,11 +151,18 @@ impl Walk<'_, '_> {
             assigned.push((at, range));
         }
         for (at, range) in assigned {
-            let Some(extra) = self.placed.extras.get(at).copied() else { continue };
+            let Some(extra) = self.placed.extras.get(at).copied() else {
+                continue;
+            };
             let text = match (extra.why, extra.says) {
                 (Why::Stray(what), _) => format!("what stands there is {}", no_record(what)),
-                (_, Some(says)) if says != range => format!("what stands there says to be {}", records(says)),
-                _ => format!("it doesn't fit what stands around it: {} speaks of other records", self.report.at(after.start)),
+                (_, Some(says)) if says != range => {
+                    format!("what stands there says to be {}", records(says))
+                }
+                _ => format!(
+                    "it doesn't fit what stands around it: {} speaks of other records",
+                    self.report.at(after.start)
+                ),
             };
             self.changed(extra.start, range, text);
             self.mark(at);
@@ -149,7 +174,8 @@ impl Walk<'_, '_> {
         }
         for range in open {
             let text = if before.anchor {
-                "they are missing at the log's beginning: the header says that they come first".to_owned()
+                "they are missing at the log's beginning: the header says that they come first"
+                    .to_owned()
             } else if before.start.file != after.start.file {
                 format!(
                     "missing between {} and {}: the end of the one, or whole files",
@@ -159,20 +185,29 @@ impl Walk<'_, '_> {
             } else {
                 format!("missing after {}", self.report.at(before.end()))
             };
-            self.report.tell(Kind::Removed, after.start, Some(range), text);
+            self.report
+                .tell(Kind::Removed, after.start, Some(range), text);
         }
     }
 
     /// What stands behind the last record, and what a header behind it says.
     fn end(&mut self, claim: Option<(Spot, u64, Hash)>) {
         let still = self.placed.main.iter().zip(&self.placed.displaced);
-        let Some(last) = still.filter(|(_, away)| !**away).map(|(part, _)| part).next_back() else {
+        let Some(last) = still
+            .filter(|(_, away)| !**away)
+            .map(|(part, _)| part)
+            .next_back()
+        else {
             return;
         };
         if let Some(at) = (0..self.used.len()).find(|at| {
-            self.placed.extras.get(*at).is_some_and(|extra| extra.start > last.end())
+            self.placed
+                .extras
+                .get(*at)
+                .is_some_and(|extra| extra.start > last.end())
         }) && let Some(extra) = self.placed.extras.get(at).copied()
-            && extra.prev.is_some() && extra.prev == last.tail
+            && extra.prev.is_some()
+            && extra.prev == last.tail
             && extra.why != Why::Second
         {
             let number = last.last.saturating_add(1);
@@ -181,19 +216,32 @@ impl Walk<'_, '_> {
             self.changed(extra.start, (number, number), text);
             self.mark(at);
         }
-        let Some((spot, seq, hash)) = claim else { return };
+        let Some((spot, seq, hash)) = claim else {
+            return;
+        };
         if last.last == seq && last.tail.is_some_and(|tail| tail != hash) {
-            let text = format!("the header at {} carries the hash of another one", self.report.at(spot));
+            let text = format!(
+                "the header at {} carries the hash of another one",
+                self.report.at(spot)
+            );
             self.changed(last.end(), (seq, seq), text);
             self.bent = last.lone();
         } else if last.last < seq {
             let text = match last.anchor {
                 true => format!("missing before {}", self.report.at(spot)),
-                false => format!("missing between {} and {}", self.report.at(last.end()), self.report.at(spot)),
+                false => format!(
+                    "missing between {} and {}",
+                    self.report.at(last.end()),
+                    self.report.at(spot)
+                ),
             };
-            self.report.tell(Kind::Removed, spot, Some((last.last + 1, seq)), text);
+            self.report
+                .tell(Kind::Removed, spot, Some((last.last + 1, seq)), text);
         } else if last.last > seq {
-            let text = format!("the header says that record {seq} comes before this file, not {}", last.last);
+            let text = format!(
+                "the header says that record {seq} comes before this file, not {}",
+                last.last
+            );
             self.report.tell(Kind::Header, spot, None, text);
         }
     }
@@ -203,8 +251,14 @@ impl Walk<'_, '_> {
         let mut all = Vec::new();
         for (part, away) in self.placed.main.iter().zip(&self.placed.displaced) {
             match &mut told {
-                Some((start, first, last)) if *away && last.checked_add(1) == Some(part.first)
-                    && start.file == part.start.file && start.line + (part.first - *first) == part.start.line => *last = part.last,
+                Some((start, first, last))
+                    if *away
+                        && last.checked_add(1) == Some(part.first)
+                        && start.file == part.start.file
+                        && start.line + (part.first - *first) == part.start.line =>
+                {
+                    *last = part.last
+                }
                 _ => {
                     all.extend(told.take());
                     told = away.then_some((part.start, part.first, part.last));
@@ -216,15 +270,23 @@ impl Walk<'_, '_> {
             let mut text = "not where its number and hash place it".to_owned();
             let main = &self.placed.main;
             if let Some(before) = main.iter().rfind(|part| part.last < first && !part.anchor) {
-                let _ = write!(text, ": after record {}, at {}", before.last, self.report.at(before.end()));
+                let _ = write!(
+                    text,
+                    ": after record {}, at {}",
+                    before.last,
+                    self.report.at(before.end())
+                );
             }
-            self.report.tell(Kind::Reordered, start, Some((first, last)), text);
+            self.report
+                .tell(Kind::Reordered, start, Some((first, last)), text);
         }
     }
 
     fn left_over(&mut self) {
         for at in 0..self.used.len() {
-            let Some(extra) = self.placed.extras.get(at).copied() else { continue };
+            let Some(extra) = self.placed.extras.get(at).copied() else {
+                continue;
+            };
             if self.used.get(at).copied().unwrap_or(false) {
                 continue;
             }
@@ -239,12 +301,14 @@ impl Walk<'_, '_> {
                     Kind::Inserted,
                     "neither its number nor its hash fit where it stands".to_owned(),
                 ),
-                Why::Second | Why::Misplaced if extra.lines > 1 => {
-                    (Kind::Forked, format!("other records of these numbers begin at {place}: two histories"))
-                }
-                Why::Second | Why::Misplaced => {
-                    (Kind::Inserted, format!("the chain has another record of this number, at {place}"))
-                }
+                Why::Second | Why::Misplaced if extra.lines > 1 => (
+                    Kind::Forked,
+                    format!("other records of these numbers begin at {place}: two histories"),
+                ),
+                Why::Second | Why::Misplaced => (
+                    Kind::Inserted,
+                    format!("the chain has another record of this number, at {place}"),
+                ),
                 Why::Stray(NoRecord::Header) => {
                     (Kind::Inserted, "a header where none belongs".to_owned())
                 }
@@ -260,10 +324,17 @@ impl Walk<'_, '_> {
             let number = part.last;
             let mut found = self.report.found.iter();
             let told = found.any(|found| {
-                found.kind == Kind::Changed && found.records.is_some_and(|(from, to)| (from..=to).contains(&number))
+                found.kind == Kind::Changed
+                    && found
+                        .records
+                        .is_some_and(|(from, to)| (from..=to).contains(&number))
             });
             if !told {
-                self.changed(part.end(), (number, number), "it is no JSON any more".to_owned());
+                self.changed(
+                    part.end(),
+                    (number, number),
+                    "it is no JSON any more".to_owned(),
+                );
             }
         }
     }
@@ -272,8 +343,12 @@ impl Walk<'_, '_> {
     fn misfits(&mut self, misfits: &[(Spot, u64, Hash)]) {
         let main = &self.placed.main;
         for (spot, seq, hash) in misfits {
-            let at = main.partition_point(|part| part.first <= *seq).checked_sub(1);
-            let part = at.and_then(|at| main.get(at)).filter(|part| part.last >= *seq);
+            let at = main
+                .partition_point(|part| part.first <= *seq)
+                .checked_sub(1);
+            let part = at
+                .and_then(|at| main.get(at))
+                .filter(|part| part.last >= *seq);
             let next = at.and_then(|at| main.get(at + 1));
             let blamed = match part {
                 // gone
@@ -294,8 +369,12 @@ impl Walk<'_, '_> {
     /// Where the chain has this record.
     fn where_is(&self, number: u64) -> Option<Spot> {
         let main = &self.placed.main;
-        let at = main.partition_point(|part| part.first <= number).checked_sub(1)?;
-        let part = main.get(at).filter(|part| part.last >= number && !part.anchor)?;
+        let at = main
+            .partition_point(|part| part.first <= number)
+            .checked_sub(1)?;
+        let part = main
+            .get(at)
+            .filter(|part| part.last >= number && !part.anchor)?;
         Some(part.cut(number, number).start)
     }
 
@@ -305,7 +384,9 @@ impl Walk<'_, '_> {
         let end = extras.partition_point(|extra| extra.start < to);
         (start..end)
             .filter(|at| {
-                let copy = extras.get(*at).is_some_and(|extra| matches!(extra.why, Why::Copy(_)));
+                let copy = extras
+                    .get(*at)
+                    .is_some_and(|extra| matches!(extra.why, Why::Copy(_)));
                 !copy && !self.used.get(*at).copied().unwrap_or(true)
             })
             .collect()
@@ -368,6 +449,9 @@ fn no_record(what: NoRecord) -> String {
         NoRecord::Garbage => "not a record".to_owned(),
         NoRecord::Header => "a header, which belongs on a file's first line".to_owned(),
         NoRecord::Version(v) => format!("a record of version {v}, which this program doesn't know"),
-        NoRecord::Unchained => "a record without the hash of the one before, as logs had before they were chained".to_owned(),
+        NoRecord::Unchained => {
+            "a record without the hash of the one before, as logs had before they were chained"
+                .to_owned()
+        }
     }
 }

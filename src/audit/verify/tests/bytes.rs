@@ -31,13 +31,23 @@ fn every_byte_of_every_file_changed_is_found_where_it_is() {
                 bytes[at] = byte;
                 write(&bytes);
                 let report = folder.verify();
-                let what = format!("{name}:{line} byte {at} {:?} to {:?}: {:#?}", content[at] as char, byte as char, report.findings);
+                let what = format!(
+                    "{name}:{line} byte {at} {:?} to {:?}: {:#?}",
+                    content[at] as char, byte as char, report.findings
+                );
                 assert!(!report.findings.is_empty(), "{what}");
                 // the line, or the record in it, is named by one of the findings
                 let seq = (line > 1).then(|| [0, 5, 9][file] + line - 1);
                 let named = report.findings.iter().any(|found| {
-                    let here = found.file.as_deref().is_some_and(|path| path.ends_with(name));
-                    let record = seq.is_some_and(|seq| found.records.is_some_and(|(from, to)| (from..=to).contains(&seq)));
+                    let here = found
+                        .file
+                        .as_deref()
+                        .is_some_and(|path| path.ends_with(name));
+                    let record = seq.is_some_and(|seq| {
+                        found
+                            .records
+                            .is_some_and(|(from, to)| (from..=to).contains(&seq))
+                    });
                     record || (here && found.line == line)
                 });
                 assert!(named, "{what}");
@@ -65,7 +75,12 @@ fn every_byte_of_a_compressed_file_changed_is_found_or_means_nothing() {
             let mut same = Vec::new();
             let read = flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut same);
             let unchanged = read.is_ok() && same == whole[1];
-            assert_eq!(report.findings.is_empty(), unchanged, "{at}: {:#?}", report.findings);
+            assert_eq!(
+                report.findings.is_empty(),
+                unchanged,
+                "{at}: {:#?}",
+                report.findings
+            );
         }
     }
     for cut in 0..packed.len() {
@@ -86,14 +101,26 @@ fn every_byte_of_the_checkpoints_changed_is_told_and_does_not_blame_the_log() {
             bytes[at] = byte;
             folder.write("audit.checkpoints", &bytes);
             let report = folder.verify();
-            assert!(!report.findings.is_empty(), "{at} {:?} to {:?}", whole[at] as char, byte as char);
+            assert!(
+                !report.findings.is_empty(),
+                "{at} {:?} to {:?}",
+                whole[at] as char,
+                byte as char
+            );
             for found in &report.findings {
                 let kind = matches!(found.kind, Kind::Checkpoint | Kind::WrongKey);
-                let here = found.file.as_deref().is_some_and(|path| path.ends_with("audit.checkpoints"));
+                let here = found
+                    .file
+                    .as_deref()
+                    .is_some_and(|path| path.ends_with("audit.checkpoints"));
                 assert!(kind && here, "{at}: {:#?}", report.findings);
             }
             // the others still count
-            assert!(report.signed.unwrap().agree >= 3, "{at}: {:#?}", report.findings);
+            assert!(
+                report.signed.unwrap().agree >= 3,
+                "{at}: {:#?}",
+                report.findings
+            );
         }
     }
 }

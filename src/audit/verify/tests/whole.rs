@@ -35,10 +35,13 @@ fn what_is_not_signed_is_counted() {
     fs::remove_file(folder.path(NAMES[0])).unwrap();
     let report = folder.verify();
     assert_eq!(told(&report), [""; 0]);
-    assert_eq!(report.notes, [
-        "the log begins with record 6: the ones before it are not here, as after retention; a checkpoint vouches for them",
-        "1 checkpoints are older than the log's first file",
-    ]);
+    assert_eq!(
+        report.notes,
+        [
+            "the log begins with record 6: the ones before it are not here, as after retention; a checkpoint vouches for them",
+            "1 checkpoints are older than the log's first file",
+        ]
+    );
     let signed = report.signed.unwrap();
     assert_eq!((signed.agree, signed.older), (4, 1));
 }
@@ -52,19 +55,30 @@ fn what_a_crash_leaves_is_no_finding() {
     let more = record(15, &log.state.prev, "torn");
     for cut in 1..more.len() {
         let torn = [&last[..], &more.as_bytes()[..cut]].concat();
-        folder.put(&[whole[0].clone(), whole[1].clone(), torn], log.checkpoints.as_bytes());
+        folder.put(
+            &[whole[0].clone(), whole[1].clone(), torn],
+            log.checkpoints.as_bytes(),
+        );
         let report = folder.verify();
         assert_eq!(told(&report), [""; 0]);
-        let note = format!("the log ends in half a line of {cut} bytes, as a crash leaves it; it doesn't count");
+        let note = format!(
+            "the log ends in half a line of {cut} bytes, as a crash leaves it; it doesn't count"
+        );
         assert_eq!(report.notes, [note]);
     }
     // a record that only lacks its line feed counts
     let unended = [&last[..], more.as_bytes()].concat();
-    folder.put(&[whole[0].clone(), whole[1].clone(), unended], log.checkpoints.as_bytes());
+    folder.put(
+        &[whole[0].clone(), whole[1].clone(), unended],
+        log.checkpoints.as_bytes(),
+    );
     let report = folder.verify();
     assert_eq!((told(&report).len(), report.records), (0, 15));
     // a file that was begun, and a checkpoint that was
-    let header = Segment::parse(log.files[2][0].as_bytes()).unwrap().line().unwrap();
+    let header = Segment::parse(log.files[2][0].as_bytes())
+        .unwrap()
+        .line()
+        .unwrap();
     for cut in 0..header.len() {
         folder.write("audit.jsonl", &header.as_bytes()[..cut]);
         let signed = log.checkpoints.match_indices("\n\n").nth(5).unwrap().0 + 2;
@@ -102,11 +116,16 @@ fn logs_of_any_length_and_rotation() {
                 log.sign();
             }
         }
-        let files: Vec<PathBuf> = log.lines().iter().enumerate().map(|(at, content)| {
-            let name = format!("part{at}");
-            folder.write(&name, content);
-            folder.path(&name)
-        }).collect();
+        let files: Vec<PathBuf> = log
+            .lines()
+            .iter()
+            .enumerate()
+            .map(|(at, content)| {
+                let name = format!("part{at}");
+                folder.write(&name, content);
+                folder.path(&name)
+            })
+            .collect();
         folder.write("audit.checkpoints", log.checkpoints.as_bytes());
         let mut shuffled = files.clone();
         shuffled.reverse();
