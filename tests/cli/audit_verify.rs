@@ -29,7 +29,7 @@ fn log(folder: &Folder) -> String {
             }
             let line = format!(
                 r#"{{"v":1,"kind":"outcome","node":"n1","seq":{seq},"prev":"{prev}","id":"{}{seq}","at":"2026-11-22T09:00:00.000000Z","end":"complete","bytes":10,"request_bytes":0}}"#,
-                &ID[..35]
+                ID.get(..35).unwrap()
             );
             state.prev = leaf(line.as_bytes());
             state.tree.push(state.prev);
@@ -131,7 +131,7 @@ fn what_cannot_be_verified_is_wrong_usage() {
 fn a_record_is_proven_and_the_proof_checked_alone() {
     let folder = Folder::new();
     log(&folder);
-    let id = format!("{}4", &ID[..35]);
+    let id = format!("{}4", ID.get(..35).unwrap());
     let by_seq = folder.run("audit prove --seq 4 --key @n1.vkey");
     let by_id = folder.run(&format!(
         "audit prove --id {id} --kind outcome --key @n1.vkey"

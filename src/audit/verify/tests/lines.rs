@@ -343,7 +343,7 @@ fn two_histories() {
             .unwrap()
             .0
             + 2;
-        log.checkpoints[at..].to_owned()
+        log.checkpoints.get(at..).unwrap().to_owned()
     };
     let same = format!("{}{}", log.checkpoints, notes(&fork, 2));
     check(
