@@ -10,6 +10,8 @@
 
 #[path = "cli/audit_read.rs"]
 mod audit_read;
+#[path = "cli/audit_verify.rs"]
+mod audit_verify;
 #[path = "support/json_schema.rs"]
 mod schema;
 #[path = "cli/surroundings.rs"]

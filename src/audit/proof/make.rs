@@ -94,12 +94,12 @@ fn find(files: &[PathBuf], wanted: Wanted) -> Result<Option<Found>, ProofError> 
     Ok(found)
 }
 
+/// Takes the first file's header, a record's line after the mark of a leaf, and the node's name as JSON; `false` ends.
+type Visit<'v> = dyn FnMut(&Segment, &[u8], &[u8]) -> bool + 'v;
+
 /// Calls with the first file's header, each record's line after the mark of a leaf, and the node's name as JSON, until
 /// `false` comes back.
-fn each_record(
-    files: &[PathBuf],
-    with: &mut dyn FnMut(&Segment, &[u8], &[u8]) -> bool,
-) -> Result<(), ProofError> {
+fn each_record(files: &[PathBuf], with: &mut Visit<'_>) -> Result<(), ProofError> {
     let mut base: Option<(Segment, Vec<u8>)> = None;
     for path in files {
         let error = |source| ProofError::read(path, source);

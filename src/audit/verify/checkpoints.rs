@@ -180,8 +180,8 @@ fn open(note: &Note, key: &Verifier) -> Result<Checkpoint, Option<Bent>> {
 
 /// Whether a whole line of a signature is there: then what follows was not torn off.
 fn signature_ended(text: &[u8]) -> bool {
-    let at = memchr::memmem::find(text, b"\n\n");
-    at.and_then(|at| text.get(at + 2..))
+    let at = memchr::memmem::find(text, DASH);
+    at.and_then(|at| text.get(at..))
         .is_some_and(|signatures| signatures.contains(&b'\n'))
 }
 

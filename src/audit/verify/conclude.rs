@@ -1,14 +1,20 @@
 //! What signed checkpoints say of the log that was read, and what a reader should know of it.
 
 use super::checkpoints::Signed;
-use super::diagnose::{Found, Spot};
+use super::diagnose::{Found, Spot, records};
 use super::scan::Scan;
 use super::trees::Said;
 use super::{Kind, SignedPart};
 
 /// Adds to what was found what only checkpoints tell, and to the report what is signed.
-pub(super) fn conclude(scan: &mut Scan, signed: &[Signed], found: &mut Vec<Found>) {
-    let last = scan.last.map_or(0, |last| last.seq);
+/// `last` is the number of the chain's last record.
+pub(super) fn conclude(
+    scan: &mut Scan,
+    signed: &[Signed],
+    last: Option<u64>,
+    found: &mut Vec<Found>,
+) {
+    let last = last.unwrap_or(0);
     let (size, offset) = scan.trees.size().unwrap_or((last, 0));
     let total = size.max(last.saturating_sub(offset));
     let base = scan.base.as_ref().map_or(0, |base| base.tree.size());
@@ -73,6 +79,7 @@ fn rewritten(scan: &Scan, offset: u64, found: &mut Vec<Found>) {
         return;
     }
     let (mut agreed, mut told) = (None, false);
+    let mut ranges = Vec::new();
     for (size, said) in &scan.trees.said {
         if *said == Said::Agrees {
             (agreed, told) = (Some(*size), false);
@@ -85,27 +92,51 @@ fn rewritten(scan: &Scan, offset: u64, found: &mut Vec<Found>) {
             size + offset
         }) + 1;
         let range = (first.min(size + offset), size + offset);
-        let explains = |one: &Found| {
-            let within = |(from, to): (u64, u64)| from <= range.1 && to >= range.0;
-            one.kind != Kind::Truncated && one.records.is_some_and(within)
-        };
-        if found.iter().any(explains) {
-            continue;
-        }
         let since = match agreed {
             Some(agreed) => {
-                format!("after the checkpoint of {agreed} records, which the log agrees with")
+                format!("after the checkpoint of {agreed} records, with which the log agrees,")
             }
-            None => "since the log's beginning".to_owned(),
+            None => "from the log's beginning on".to_owned(),
         };
+        ranges.push(range);
         found.push(Found {
             kind: Kind::Changed,
             spot: place_of(scan, range.0),
             records: Some(range),
             text: format!(
-                "the chain is whole, but {since}, it is not the one of the checkpoint of {size} records: it was made anew"
+                "the chain {since} is not the one of the checkpoint of {size} records: it was made anew{}",
+                besides(found, range)
             ),
         });
+    }
+    for (before, last) in &scan.trees.unlike {
+        let range = (before + 1, *last);
+        if ranges
+            .iter()
+            .any(|(from, to)| *from <= range.1 && *to >= range.0)
+        {
+            continue;
+        }
+        let text = format!(
+            "these are not the records that the header after them speaks of, with which a checkpoint agrees{}",
+            besides(found, range)
+        );
+        found.push(Found {
+            kind: Kind::Changed,
+            spot: place_of(scan, range.0),
+            records: Some(range),
+            text,
+        });
+    }
+}
+
+/// Whether other findings are in the range as well.
+fn besides(found: &[Found], range: (u64, u64)) -> &'static str {
+    let within = |(from, to): (u64, u64)| from <= range.1 && to >= range.0;
+    let others = found.iter().any(|one| one.records.is_some_and(within));
+    match others {
+        true => ", besides what else is told of them",
+        false => "",
     }
 }
 
@@ -147,6 +178,13 @@ fn notes(scan: &mut Scan, part: &SignedPart) {
         let lost = base.seq.saturating_sub(base.tree.size());
         notes.push(format!(
             "{lost} records before the log's first file are in no tree: they were lost"
+        ));
+    }
+    for (before, last) in &scan.trees.unseen {
+        notes.push(format!(
+            "{} could not be compared with a checkpoint, because of what is told of them: not only those that are named \
+             may be others than were signed",
+            records((before + 1, *last))
         ));
     }
     if part.older > 0 {

@@ -41,6 +41,8 @@ pub(super) struct Run {
     pub(super) tail: Hash,
     /// The header before it says of the record before what the first says.
     pub(super) vouched: bool,
+    /// Its last line is not JSON.
+    pub(super) broken: bool,
 }
 
 /// Lines that are no records.
@@ -62,6 +64,8 @@ pub(super) struct Seen {
     pub(super) strays: Vec<Stray>,
     /// The header of a last file without records: where, and the number and hash of the record before.
     pub(super) claim: Option<(Spot, u64, Hash)>,
+    /// Headers that don't fit what stands around them: where, and the number and hash of the record before.
+    pub(super) misfits: Vec<(Spot, u64, Hash)>,
     /// Records that a checkpoint tells to be other ones.
     pub(super) replaced: Vec<u64>,
 }
@@ -85,6 +89,7 @@ struct Part {
     head: Option<Hash>,
     tail: Option<Hash>,
     vouched: bool,
+    broken: bool,
     anchor: bool,
 }
 
@@ -110,16 +115,42 @@ enum Why {
     Stray(NoRecord),
 }
 
-/// Says what was done to the log of these files.
-pub(super) fn diagnose(seen: &Seen, files: &[PathBuf]) -> Vec<Found> {
-    let placed = place(seen);
+/// Says what was done to the log of these files, and which number its last record has.
+pub(super) fn diagnose(seen: &Seen, files: &[PathBuf]) -> (Vec<Found>, Option<u64>) {
     let mut report = Report {
         files,
         found: Vec::new(),
     };
+    let mut anchor = seen.anchor;
+    if let (Some((seq, hash)), [first, later @ ..]) = (seen.anchor, seen.runs.as_slice())
+        && first.prev == hash
+        && seq.checked_add(1) != Some(first.first)
+        && (first.first < first.last
+            || later
+                .first()
+                .is_some_and(|next| next.prev == first.tail && next.first == first.last + 1))
+    {
+        // what follows it vouches for the first record, and nothing for the header
+        anchor = first.first.checked_sub(1).map(|before| (before, hash));
+        let text = format!(
+            "it says that record {} comes after it, and record {} does",
+            seq.saturating_add(1),
+            first.first
+        );
+        report.tell(
+            Kind::Header,
+            Spot {
+                line: 1,
+                ..first.start
+            },
+            None,
+            text,
+        );
+    }
+    let placed = place(seen, anchor);
     walk::walk(&placed, seen, &mut report);
     report.found.sort_by_key(|found| found.spot);
-    report.found
+    (report.found, placed.main.last().map(|part| part.last))
 }
 
 /// Each part in its place, and what is left over.
@@ -142,6 +173,7 @@ impl Part {
             head: Some(run.head),
             tail: Some(run.tail),
             vouched: run.vouched,
+            broken: run.broken,
             anchor: false,
         }
     }
@@ -155,6 +187,7 @@ impl Part {
             head: None,
             tail: Some(hash),
             vouched: true,
+            broken: false,
             anchor: true,
         }
     }
@@ -186,6 +219,7 @@ impl Part {
             prev: self.prev.filter(|_| first == self.first),
             head: self.head.filter(|_| first == self.first),
             tail: self.tail.filter(|_| last == self.last),
+            broken: self.broken && last == self.last,
             ..*self
         }
     }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
@@ -22,6 +23,8 @@ pub(in crate::audit) struct Lines<R> {
     searched: usize,
     /// The end of what was read.
     end: usize,
+    /// The line before, which stays until the next is handed out.
+    before: Range<usize>,
     /// The rest of a line that is too long is being passed over.
     skipping: bool,
 }
@@ -44,6 +47,8 @@ pub(in crate::audit) struct Line<'l> {
     pub(in crate::audit) marked: &'l [u8],
     /// Whether a line feed ended it, not the end of the file.
     pub(in crate::audit) ended: bool,
+    /// The line before it; empty where there is none.
+    pub(in crate::audit) before: &'l [u8],
 }
 
 impl<'l> Line<'l> {
@@ -61,6 +66,7 @@ impl<R: Read> Lines<R> {
             start: 1,
             searched: 1,
             end: 1,
+            before: 1..1,
             skipping: false,
         }
     }
@@ -73,7 +79,7 @@ impl<R: Read> Lines<R> {
                 let (from, to) = (self.start, self.searched + at);
                 self.start = to + 1;
                 self.searched = self.start;
-                if std::mem::take(&mut self.skipping) {
+                if std::mem::take(&mut self.skipping) || to - from > LINE_BYTES {
                     return Ok(Next::TooLong);
                 }
                 break (from, to, true);
@@ -81,6 +87,7 @@ impl<R: Read> Lines<R> {
             self.searched = self.end;
             if self.skipping {
                 (self.start, self.searched, self.end) = (1, 1, 1);
+                self.before = 1..1;
             } else if self.end - self.start > LINE_BYTES {
                 self.skipping = true;
                 continue;
@@ -100,18 +107,27 @@ impl<R: Read> Lines<R> {
         if let Some(mark) = self.buffer.get_mut(from - 1) {
             *mark = LEAF;
         }
+        let before = std::mem::replace(&mut self.before, from..to);
         Ok(Next::Line(Line {
             marked: self.buffer.get(from - 1..to).unwrap_or_default(),
             ended,
+            before: self.buffer.get(before).unwrap_or_default(),
         }))
+    }
+
+    /// The last line that was handed out.
+    pub(in crate::audit) fn last(&self) -> &[u8] {
+        self.buffer.get(self.before.clone()).unwrap_or_default()
     }
 
     /// Reads on, behind what isn't handed out yet; says how much came.
     fn fill(&mut self) -> io::Result<usize> {
-        if self.start > 1 {
-            self.buffer.copy_within(self.start - 1..self.end, 0);
-            let moved = self.start - 1;
-            self.start = 1;
+        let kept = self.before.start.min(self.start);
+        if kept > 1 {
+            self.buffer.copy_within(kept - 1..self.end, 0);
+            let moved = kept - 1;
+            self.before = self.before.start - moved..self.before.end - moved;
+            self.start -= moved;
             self.searched -= moved;
             self.end -= moved;
         }
@@ -201,6 +217,10 @@ mod tests {
             match lines.next().unwrap() {
                 Next::Line(line) => {
                     assert_eq!(line.marked[0], LEAF);
+                    let before = found
+                        .last()
+                        .map_or(&[][..], |(line, _): &(Vec<u8>, bool)| line);
+                    assert_eq!(line.before, before);
                     found.push((line.bytes().to_vec(), line.ended));
                 }
                 Next::TooLong => found.push((b"too long".to_vec(), false)),

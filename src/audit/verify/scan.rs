@@ -8,6 +8,9 @@ use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
+
+use self::headers::Pending;
 use super::checkpoints::Signed;
 use super::diagnose::{Found, Run, Seen, Spot, Stray, diagnose};
 use super::envelope::{self, Envelope, NoRecord, Odd};
@@ -16,6 +19,8 @@ use super::trees::Trees;
 use super::{Finding, Kind, Report, VerifyError, conclude};
 use crate::audit::segment::Segment;
 use crate::audit::tree::{Hash, ZERO, sha256};
+
+mod headers;
 
 /// Reads the files, which are in order, and says what was done to them and what is signed.
 pub(super) fn scan(
@@ -37,7 +42,8 @@ pub(super) fn scan(
     }
     scan.trees.end();
     scan.count_nodes();
-    let mut found = diagnose(&scan.seen, files);
+    scan.seen.replaced = std::mem::take(&mut scan.trees.replaced);
+    let (mut found, last) = diagnose(&scan.seen, files);
     let spots: Vec<Spot> = found.iter().map(|found| found.spot).collect();
     found.extend(
         scan.found
@@ -45,7 +51,7 @@ pub(super) fn scan(
             .filter(|(spare, found)| !*spare || !spots.contains(&found.spot))
             .map(|(_, found)| found),
     );
-    conclude::conclude(&mut scan, signed, &mut found);
+    conclude::conclude(&mut scan, signed, last, &mut found);
     found.sort_by_key(|found| found.spot);
     let mut report = scan.report;
     report.findings = found
@@ -111,13 +117,6 @@ struct Open {
     vouched: bool,
 }
 
-/// A header whose file's first record is still to come.
-struct Pending {
-    spot: Spot,
-    header: Segment,
-    tree_fits: bool,
-}
-
 impl Scan {
     fn new(files: usize, signed: &[Signed]) -> Scan {
         Scan {
@@ -149,7 +148,7 @@ impl Scan {
                     self.report.bytes += line.marked.len() as u64;
                     self.line(spot, line, newest);
                 }
-                Ok(Next::TooLong) => self.stray(spot, NoRecord::Garbage),
+                Ok(Next::TooLong) => self.stray(spot, NoRecord::Garbage, b""),
                 Ok(Next::End) => break,
                 Err(error) if is_damage(error.kind()) => {
                     let text = format!("can't be decompressed from here on: {error}");
@@ -174,7 +173,7 @@ impl Scan {
                 ),
             }
         }
-        self.close();
+        self.close(lines.last());
         self.header_alone(newest);
         Ok(())
     }
@@ -204,7 +203,10 @@ impl Scan {
                 (true, true) => self.note(
                     "the last line has no line feed, as a crash leaves it; it counts".to_owned(),
                 ),
-                (true, false) => return self.note(torn(bytes.len())),
+                (true, false) => {
+                    self.close(line.before);
+                    return self.note(torn(bytes.len()));
+                }
                 (false, _) => {
                     let text = "the file ends without a line feed, and is not the log's last";
                     self.found
@@ -213,54 +215,14 @@ impl Scan {
             }
         }
         match read {
-            Ok(envelope) => self.record(spot, &envelope, sha256(line.marked)),
+            Ok(envelope) => self.record(spot, &envelope, sha256(line.marked), line.before),
             // told as a header
             Err(_) if spot.line == 1 => {}
-            Err(what) => self.stray(spot, what),
+            Err(what) => self.stray(spot, what, line.before),
         }
     }
 
-    fn header(&mut self, spot: Spot, header: Segment) {
-        let node = serde_json::to_vec(&header.node).unwrap_or_default();
-        if let Some(text) = nonsense(&header) {
-            self.tell(Kind::Header, spot, None, text.to_owned());
-            if header.seq > LARGEST || header.tree.size() > LARGEST {
-                return;
-            }
-        }
-        if self.last.is_none() {
-            self.seen.anchor = Some((header.seq, header.prev));
-            self.last = Some(Last {
-                spot,
-                seq: header.seq,
-                leaf: header.prev,
-            });
-            self.node = node;
-        } else if self.node != node {
-            let text = "it names another node than the log".to_owned();
-            self.tell(Kind::Header, spot, None, text);
-        }
-        let tree_fits = self.trees.header(&header);
-        if self.base.is_none() && spot.file == 0 {
-            self.base = Some(header.clone());
-        }
-        self.header = Some(Pending {
-            spot,
-            header,
-            tree_fits,
-        });
-    }
-
-    /// A first line that isn't a header.
-    fn no_header(&mut self, spot: Spot, bytes: &[u8]) {
-        let text = match envelope::read(bytes, &self.node) {
-            Ok(_) => "the file begins with a record, not with a header",
-            Err(_) => "not a header as it is written",
-        };
-        self.tell(Kind::Header, spot, None, text.to_owned());
-    }
-
-    fn record(&mut self, spot: Spot, envelope: &Envelope, leaf: Hash) {
+    fn record(&mut self, spot: Spot, envelope: &Envelope, leaf: Hash, before: &[u8]) {
         let Envelope { seq, prev, odd } = *envelope;
         self.report.records += 1;
         let (from, to) = self.report.span.unwrap_or((seq, seq));
@@ -286,7 +248,7 @@ impl Scan {
                 run.before = self.last.map(|last| last.leaf);
             }
             _ => {
-                self.close();
+                self.close(before);
                 self.run = Some(Open {
                     start: spot,
                     first: seq,
@@ -304,56 +266,6 @@ impl Scan {
     fn follows(&self, envelope: &Envelope) -> bool {
         self.last
             .is_some_and(|last| last.seq + 1 == envelope.seq && last.leaf == envelope.prev)
-    }
-
-    /// Holds the header against the first record of its file and the last before it. Whether it vouches for what that
-    /// record says of the one before.
-    fn header_before(&mut self, seq: u64, prev: &Hash) -> bool {
-        let Some(Pending {
-            spot,
-            header,
-            tree_fits,
-        }) = self.header.take()
-        else {
-            return false;
-        };
-        let next = header.seq + 1 == seq && header.prev == *prev;
-        let last = self
-            .last
-            .is_some_and(|last| last.seq == header.seq && last.leaf == header.prev);
-        if !next && !last {
-            let text = "it fits neither the record before it nor the one after it";
-            self.tell(Kind::Header, spot, None, text.to_owned());
-        } else if next && last && !tree_fits && !self.broken {
-            let text = "its tree is not the one of the records before it";
-            self.tell(Kind::Header, spot, None, text.to_owned());
-        }
-        self.broken &= tree_fits;
-        next
-    }
-
-    /// A header that no record follows.
-    fn header_alone(&mut self, newest: bool) {
-        let Some(Pending {
-            spot,
-            header,
-            tree_fits,
-        }) = self.header.take()
-        else {
-            return;
-        };
-        let last = self
-            .last
-            .is_some_and(|last| last.seq == header.seq && last.leaf == header.prev);
-        if last && (tree_fits || self.broken) {
-            return;
-        }
-        if newest && !tree_fits && !last {
-            self.seen.claim = Some((spot, header.seq, header.prev));
-        } else {
-            let text = "it doesn't fit the records before it";
-            self.tell(Kind::Header, spot, None, text.to_owned());
-        }
     }
 
     /// What the looks of a record tell, besides its hash.
@@ -396,8 +308,8 @@ impl Scan {
         }
     }
 
-    fn stray(&mut self, start: Spot, what: NoRecord) {
-        self.close();
+    fn stray(&mut self, start: Spot, what: NoRecord, before: &[u8]) {
+        self.close(before);
         self.broken = true;
         match self.seen.strays.last_mut() {
             Some(last)
@@ -415,8 +327,9 @@ impl Scan {
         }
     }
 
-    /// Ends the run. Its last record is a run of its own: only what follows it can vouch for it.
-    fn close(&mut self) {
+    /// Ends the run, whose last line is this one. Its last record is a run of its own: only what follows it can vouch
+    /// for it.
+    fn close(&mut self, line: &[u8]) {
         let (Some(open), Some(last)) = (self.run.take(), self.last) else {
             return;
         };
@@ -436,6 +349,8 @@ impl Scan {
             head,
             tail: last.leaf,
             vouched,
+            // where the line isn't at hand any more, nothing is said of it
+            broken: !line.is_empty() && serde_json::from_slice::<IgnoredAny>(line).is_err(),
         };
         match before {
             None => self.seen.runs.push(run),
@@ -443,6 +358,7 @@ impl Scan {
                 self.seen.runs.push(Run {
                     last: last.seq - 1,
                     tail: before,
+                    broken: false,
                     ..run
                 });
                 self.seen.runs.push(Run {
@@ -472,22 +388,6 @@ fn found(kind: Kind, spot: Spot, records: Option<(u64, u64)>, text: String) -> F
         spot,
         records,
         text,
-    }
-}
-
-/// What in a header can't be, whatever the records are.
-fn nonsense(header: &Segment) -> Option<&'static str> {
-    let (seq, size) = (header.seq, header.tree.size());
-    // a tree of an odd size has the last record alone at its end
-    let odd = header.tree.roots().last().filter(|_| size % 2 == 1);
-    if seq > LARGEST || size > seq {
-        Some("its numbers are beyond any log's")
-    } else if (seq == 0) != (header.prev == ZERO) {
-        Some("it begins a log and has a record before it, or neither")
-    } else if size == seq && odd.is_some_and(|last| *last != header.prev) {
-        Some("the last record of its tree is not the one that it says comes before")
-    } else {
-        None
     }
 }
 

@@ -25,6 +25,12 @@ pub(super) struct Trees {
     pub(super) replaced: Vec<u64>,
     /// The last record that an agreeing checkpoint vouches for.
     pub(super) up_to: Option<u64>,
+    /// Numbers before and of the last of records that a header's tree vouches for, by which a checkpoint agrees, and
+    /// that are not what stands in the files, nor with what the chain alone tells of it.
+    pub(super) unlike: Vec<(u64, u64)>,
+    /// The same where what stands in the files could not be compared.
+    pub(super) unseen: Vec<(u64, u64)>,
+    settled: Option<u64>,
 }
 
 /// What the log says to a checkpoint.
@@ -38,6 +44,8 @@ pub(super) enum Said {
 
 #[derive(Clone, Debug)]
 struct Candidate {
+    /// The size that it had in a header.
+    origin: u64,
     /// So many numbers have no leaf.
     offset: u64,
     /// Without the last record, which its successor vouches for first.
@@ -65,6 +73,9 @@ impl Trees {
             forked: None,
             replaced: Vec::new(),
             up_to: None,
+            unlike: Vec::new(),
+            unseen: Vec::new(),
+            settled: None,
         }
     }
 
@@ -81,6 +92,7 @@ impl Trees {
         });
         if !fits {
             let mut candidate = Candidate {
+                origin: header.tree.size(),
                 offset: header.seq.saturating_sub(header.tree.size()),
                 tree: header.tree.clone(),
                 last: (header.tree.size() > 0).then_some(header.prev),
@@ -218,16 +230,37 @@ impl Trees {
 
     /// Drops trees that can't be the log's any more.
     fn settle(&mut self) {
-        if self.candidates.len() < 2 {
-            return;
-        }
         let agreed = self.candidates.iter().filter_map(|one| one.agreed).max();
-        let Some(agreed) = agreed else { return };
-        let fresh = |one: &Candidate| one.disagreed.is_none_or(|size| size < agreed);
-        self.candidates.retain(|one| {
-            one.agreed == Some(agreed)
-                || (one.tree.size() > agreed && one.agreed.is_none() && fresh(one))
-        });
+        let Some(agreed) = agreed.filter(|_| self.candidates.len() > 1 && agreed != self.settled)
+        else {
+            return;
+        };
+        self.settled = Some(agreed);
+        let those = |one: &&Candidate| one.agreed == Some(agreed);
+        if let Some(found) = self
+            .candidates
+            .iter()
+            .filter(those)
+            .min_by_key(|one| one.origin)
+        {
+            let earlier = self
+                .said
+                .range(..agreed)
+                .rev()
+                .find(|(_, said)| **said == Said::Agrees);
+            let since = earlier.map_or(0, |(size, _)| *size);
+            let lines = |one: &Candidate| one.origin < found.origin && one.tree.size() >= agreed;
+            let range = (since + found.offset, found.origin + found.offset);
+            match self.candidates.iter().any(|one| one.origin < found.origin) {
+                true if found.origin <= since => {}
+                true if self.candidates.iter().any(lines) => self.unlike.push(range),
+                true => self.unseen.push(range),
+                false => {}
+            }
+        }
+        // a later header's tree had nothing to agree with yet
+        self.candidates
+            .retain(|one| one.agreed == Some(agreed) || one.origin > agreed);
         // the same tree once
         let mut kept: Vec<Candidate> = Vec::with_capacity(self.candidates.len());
         for one in std::mem::take(&mut self.candidates) {

@@ -3,8 +3,8 @@
 use super::*;
 
 /// Gives each run its place.
-pub(super) fn place(seen: &Seen) -> Placed {
-    let anchor = seen.anchor.map(Part::anchor);
+pub(super) fn place(seen: &Seen, anchor: Option<(u64, Hash)>) -> Placed {
+    let anchor = anchor.map(Part::anchor);
     let parts: Vec<Part> = anchor
         .into_iter()
         .chain(seen.runs.iter().map(Part::of))
@@ -116,7 +116,10 @@ impl Links {
             let same_end = ends.get(record).map_or(&[][..], Vec::as_slice);
             let all = group.iter().chain(same_end);
             let reach = |at: usize| self.reach.get(at).copied().unwrap_or_default();
-            let kept = all.max_by_key(|at| (reach(**at), std::cmp::Reverse(**at)));
+            let kept = all.max_by_key(|at| {
+                let beside = self.beside_its_parent(parts, **at);
+                (reach(**at), beside, std::cmp::Reverse(**at))
+            });
             let Some(kept) = kept.copied() else { continue };
             for at in group.iter().filter(|at| **at != kept) {
                 let Some(part) = parts.get(*at) else { continue };
@@ -144,6 +147,19 @@ impl Links {
                 *its = fits.then_some(parent);
             }
         }
+    }
+
+    /// Whether it stands right behind what it is linked to.
+    fn beside_its_parent(&self, parts: &[Part], at: usize) -> bool {
+        let parent = self.parent.get(at).copied().flatten();
+        let pair = parent
+            .and_then(|parent| parts.get(parent))
+            .zip(parts.get(at));
+        pair.is_some_and(|(parent, part)| {
+            let (end, start) = (parent.end(), part.start);
+            let same = end.file == start.file && end.line + 1 == start.line;
+            same || (end.file + 1 == start.file && start.line == 2)
+        })
     }
 
     /// The chains: that of the log's beginning first, then the longest.

@@ -24,9 +24,11 @@ fn many_breaks_are_sorted_out_in_time() {
             head: hash(first),
             tail: hash(first),
             vouched: false,
+            broken: false,
         });
     }
-    let found = diagnose(&seen, &[]);
+    let (found, last) = diagnose(&seen, &[]);
+    assert_eq!(last, Some(20_000));
     assert_eq!(found.len(), 10_000);
     assert!(found.iter().all(|found| found.kind == Kind::Removed));
 }

@@ -27,6 +27,8 @@ pub(super) fn walk(placed: &Placed, seen: &Seen, report: &mut Report<'_>) {
     }
     walk.displaced();
     walk.left_over();
+    walk.broken();
+    walk.misfits(&seen.misfits);
 }
 
 struct Walk<'w, 'f> {
@@ -225,11 +227,14 @@ impl Walk<'_, '_> {
             self.changed(last.end(), (seq, seq), text);
             self.bent = last.lone();
         } else if last.last < seq {
-            let text = format!(
-                "missing between {} and {}",
-                self.report.at(last.end()),
-                self.report.at(spot)
-            );
+            let text = match last.anchor {
+                true => format!("missing before {}", self.report.at(spot)),
+                false => format!(
+                    "missing between {} and {}",
+                    self.report.at(last.end()),
+                    self.report.at(spot)
+                ),
+            };
             self.report
                 .tell(Kind::Removed, spot, Some((last.last + 1, seq)), text);
         } else if last.last > seq {
@@ -310,6 +315,54 @@ impl Walk<'_, '_> {
                 Why::Stray(what) => (Kind::Garbage, no_record(what)),
             };
             self.report.tell(kind, extra.start, extra.says, text);
+        }
+    }
+
+    /// Records that nothing vouches for, and that aren't even JSON.
+    fn broken(&mut self) {
+        for part in self.placed.main.iter().filter(|part| part.broken) {
+            let number = part.last;
+            let mut found = self.report.found.iter();
+            let told = found.any(|found| {
+                found.kind == Kind::Changed
+                    && found
+                        .records
+                        .is_some_and(|(from, to)| (from..=to).contains(&number))
+            });
+            if !told {
+                self.changed(
+                    part.end(),
+                    (number, number),
+                    "it is no JSON any more".to_owned(),
+                );
+            }
+        }
+    }
+
+    /// A header is to blame where what it speaks of is there, and another than it says.
+    fn misfits(&mut self, misfits: &[(Spot, u64, Hash)]) {
+        let main = &self.placed.main;
+        for (spot, seq, hash) in misfits {
+            let at = main
+                .partition_point(|part| part.first <= *seq)
+                .checked_sub(1);
+            let part = at
+                .and_then(|at| main.get(at))
+                .filter(|part| part.last >= *seq);
+            let next = at.and_then(|at| main.get(at + 1));
+            let blamed = match part {
+                // gone
+                None => self.report.found.is_empty(),
+                Some(part) if part.last == *seq && part.tail == Some(*hash) => false,
+                Some(part) if part.last == *seq => {
+                    self.report.found.is_empty() || next.is_some_and(|next| next.prev == part.tail)
+                }
+                Some(_) => true,
+            };
+            if blamed {
+                let text = "it speaks of another record before this file than there is".to_owned();
+                self.report.tell(Kind::Header, *spot, None, text);
+            }
         }
     }
 

@@ -82,7 +82,7 @@ fn what_a_crash_leaves_is_no_finding() {
     for cut in 0..header.len() {
         folder.write("audit.jsonl", &header.as_bytes()[..cut]);
         let signed = log.checkpoints.match_indices("\n\n").nth(5).unwrap().0 + 2;
-        folder.write("audit.checkpoints", log.checkpoints[..signed].as_bytes());
+        folder.write("audit.checkpoints", &log.checkpoints.as_bytes()[..signed]);
         let report = folder.verify();
         assert_eq!(told(&report), [""; 0]);
         assert_eq!(report.notes.len(), 1);
