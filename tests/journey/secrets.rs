@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use self::needles::Needles;
 use self::upstreams::{Seen, breaking, upstream};
+use crate::folder::audit_schema;
 use crate::harness::until;
 use crate::pki::Authority;
 
@@ -274,6 +275,7 @@ log: {{ format: {format}, filter: trace }}
                 fs::read_to_string(folder.join(name)).unwrap()
             })
             .collect();
+        audit_schema::check(&records);
         assert!(
             records.contains(&format!(r#""body/shown":"{SHOWN}""#)),
             "{records}"
