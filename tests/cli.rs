@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    unreachable_pub,
     reason = "a test that can't go on should say where, and a test binary has no API"
 )]
 
@@ -124,7 +123,7 @@ fn wrong_usage_is_told_on_standard_error() {
         ("schema", "<WHAT>"),
         (
             "schema nonsense",
-            "[possible values: config, policy, cases]",
+            "[possible values: config, policy, cases, audit]",
         ),
     ] {
         let ended = folder.run(arguments);

@@ -12,14 +12,14 @@ use portcullis::audit::note::Signer;
 use portcullis::audit::read::Record;
 use portcullis::audit::verify::{Report, Trusted, files_of, verify};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::program::{PATIENCE, Program, plain, until};
 use crate::server::{Seen, behaved, find};
 
 /// All that a test is about.
 pub struct World {
-    pub folder: TempDir,
+    pub folder: Folder,
     /// What upstreams saw, trace by trace.
     pub seen: Seen,
     /// The trace ids of all requests whose heads were sent whole.
@@ -65,7 +65,7 @@ impl World {
     }
 
     pub fn of(setup: &Setup<'_>) -> World {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         for (name, text) in setup.files {
