@@ -277,6 +277,10 @@ impl Sink {
         if found.len() == 0 {
             self.len = 0;
             self.head()?;
+        } else if found.len() < self.len {
+            // lines came before it was seen: they keep their place in the chain, in a file without a first line
+            let path = self.path.clone().unwrap_or_default();
+            self.begin(&path, &unchained(&path))?;
         }
         let removed = found.nlink() == 0;
         if removed {
