@@ -83,6 +83,10 @@ fn api_activity(decision: &mut Taken, outcome: Option<Taken>) -> Value {
         (false, Some(reason)) => format!("{operation}: denied, {reason}"),
         (false, None) => format!("{operation}: denied"),
     };
+    let known_method = method
+        .as_ref()
+        .filter(|method| METHODS.contains(&method.as_str()));
+    let other_method = method.as_ref().filter(|_| known_method.is_none());
     let url = path.map(|path| object([("hostname", json!(host)), ("path", json!(path))]));
     let response = object([
         ("code", json!(code)),
@@ -161,7 +165,7 @@ fn api_activity(decision: &mut Taken, outcome: Option<Taken>) -> Value {
         (
             "http_request",
             object([
-                ("http_method", json!(method)),
+                ("http_method", json!(known_method)),
                 ("url", url.unwrap_or_default()),
                 ("body_length", json!(length(&mut outcome, "request_bytes"))),
             ]),
@@ -180,6 +184,7 @@ fn api_activity(decision: &mut Taken, outcome: Option<Taken>) -> Value {
     }
     let mut rest = std::mem::take(&mut decision.0);
     for (key, value) in [
+        ("method", json!(other_method)),
         ("template", json!(template)),
         ("end", json!(end)),
         ("request", Value::Object(request.0)),
@@ -413,6 +418,10 @@ impl Join {
     }
 }
 
+/// The methods that the schema knows.
+const METHODS: [&str; 9] = [
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
+];
 const CATEGORY: u64 = 6;
 const CLASS: u64 = 6003;
 /// Permits that wait at a time: more than can be under way, in about 64 MiB.

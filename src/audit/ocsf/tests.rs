@@ -17,6 +17,8 @@ enum Is {
     /// A list of them.
     Objects(&'static str),
     Texts,
+    /// A text out of a closed list.
+    OneOf(&'static [&'static str]),
     Ip,
     Port,
     Free,
@@ -201,7 +203,12 @@ const SHAPES: &[Shape] = &[
     Shape {
         name: "http_request",
         attributes: &[
-            ("http_method", Is::Text),
+            (
+                "http_method",
+                Is::OneOf(&[
+                    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
+                ]),
+            ),
             ("url", Is::Object("url")),
             ("body_length", Is::Int),
         ],
@@ -256,6 +263,7 @@ fn misfits(name: &str, value: &Value, at: &str) -> Vec<String> {
             Is::Text => value.is_string(),
             Is::Bool => value.is_boolean(),
             Is::Enum(allowed) => value.as_u64().is_some_and(|n| allowed.contains(&n)),
+            Is::OneOf(allowed) => value.as_str().is_some_and(|text| allowed.contains(&text)),
             Is::Texts => value
                 .as_array()
                 .is_some_and(|all| all.iter().all(Value::is_string)),
@@ -488,6 +496,8 @@ fn how_it_went() {
         ("PURGE", 99, "PURGE"),
     ] {
         let event = read(&permit.replace("GET", method), None);
+        let other = (id == 99).then_some(method);
+        assert_eq!(event["unmapped"]["method"].as_str(), other, "{method}");
         assert_eq!(
             (&event["activity_id"], &event["activity_name"]),
             (&json!(id), &json!(name))
