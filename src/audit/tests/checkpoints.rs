@@ -122,7 +122,7 @@ fn a_log_that_lacks_what_was_signed_is_signed_for_no_more() {
         drop(audit);
         let before = checkpoints(&config, &path).len();
         fs::write(&path, bent(&text_of(&path))).unwrap();
-        let (audit, _) = open(&config).unwrap();
+        let (audit, _) = again(&config);
         audit.close();
         let file = fs::read_to_string(&config.checkpoints.as_ref().unwrap().to).unwrap();
         let told = text_of(&path).contains("\"state\":\"contradicted\"");
@@ -171,7 +171,7 @@ fn half_a_checkpoint_is_cut_off() {
     for half in (0..note.len()).filter(|end| note.is_char_boundary(*end)) {
         let before = fs::read_to_string(to).unwrap_or_default();
         fs::write(to, before + note.split_at(half).0).unwrap();
-        let (audit, _) = open(&config).unwrap();
+        let (audit, _) = again(&config);
         audit.close();
         drop(audit);
     }
