@@ -3,11 +3,16 @@
 
     cargo build --release --example upstream --example bare --example issuer --bin portcullis
     benches/journey.py [--seconds 5] [--rounds 3] [--only bare,nginx,gateway] [--calls get,post]
+    benches/journey.py --only buffered,gateway,signed,strict --connections 1,16,64,256 --calls get
+    benches/journey.py --only before,gateway --before OTHER/target/release/portcullis
 
 Needs wrk and nginx. Each target has one worker and its own keep-alive connections to one upstream, and is asked
 over 64 keep-alive connections. The targets take turns, round by round, so that a machine that others use slows
-all alike; the medians of the rounds are printed. CPU is user and system time of the target's process alone,
+all alike; the medians of the rounds are printed, the ratio of CPU to nginx, or to the first where that is not asked. CPU is user and system time of the target's process alone,
 from /proc, divided by the requests that it answered. Everything runs on loopback and in a temporary folder.
+
+`buffered`, `signed` (with checkpoints each second) and `strict` are the gateway with its audit log kept so, `before` is
+another build of it with the same configuration.
 
 The gateway checks an ES256 token (from its cache, after the first request), a policy with path and claims, for
 POST also five fields of the body, and writes each decision before it forwards. nginx checks nothing and writes its
@@ -15,6 +20,7 @@ access log; bare is hyper alone, which neither checks nor writes.
 """
 
 import argparse
+import itertools
 import os
 import pathlib
 import shutil
@@ -34,44 +40,45 @@ def main():
     for tool in ("wrk", "nginx"):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is not installed")
-    with tempfile.TemporaryDirectory() as folder, World(pathlib.Path(folder), options.target) as world:
-        for call in options.calls:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder, World(pathlib.Path(folder), options) as world:
+        for call, connections in itertools.product(options.calls, options.connections):
             figures = {name: [] for name in options.only}
             for _ in range(options.rounds):
                 for name in options.only:
-                    figures[name].append(world.measure(name, call, options.seconds, options.connections))
-            report(call, figures)
+                    figures[name].append(world.measure(name, call, options, connections))
+            report(f"{call}, {connections} connections", figures)
 
 
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=lambda text: list(map(int, text.split(","))), default=[64])
+    parser.add_argument("--before", type=pathlib.Path, help="another build's binary")
     parser.add_argument("--only", type=lambda text: text.split(","), default=["bare", "nginx", "gateway"])
     parser.add_argument("--calls", type=lambda text: text.split(","), default=["get", "post"])
+    parser.add_argument("--folder", help="where the logs go; a disk, for `strict` to mean anything")
     parser.add_argument("--target", type=pathlib.Path, default=HERE.parent / "target/release")
     return parser.parse_args()
 
 
 def report(call, figures):
     print(f"\n{call}: {len(next(iter(figures.values())))} rounds, medians")
-    print(f"{'target':<10}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}{'to nginx':>10}{'errors':>8}")
-    cpu = {name: statistics.median(f["cpu"] for f in rounds) for name, rounds in figures.items()}
+    print(f"{'target':<10}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}{'ratio':>10}{'errors':>8}")
+    first = next(iter(figures.values()))
     for name, rounds in figures.items():
         middle = {key: statistics.median(f[key] for f in rounds) for key in rounds[0]}
-        pairs = [a["cpu"] / b["cpu"] for a, b in zip(rounds, figures.get("nginx", rounds))]
-        ratio = f"{statistics.median(pairs):.2f}" if "nginx" in cpu else "-"
+        ratio = statistics.median(a["cpu"] / b["cpu"] for a, b in zip(rounds, figures.get("nginx", first)))
         errors = sum(f["errors"] for f in rounds)
         print(f"{name:<10}{middle['rate']:>12.0f}{middle['p50']:>9.2f}{middle['p99']:>9.2f}"
-              f"{middle['cpu']:>9.1f}{ratio:>10}{errors:>8}")
+              f"{middle['cpu']:>9.1f}{ratio:>10.2f}{errors:>8}")
 
 
 class World:
     """The upstream and the targets, all running; what isn't asked sleeps."""
 
-    def __init__(self, folder, target):
-        self.folder, self.target = folder, target
+    def __init__(self, folder, options):
+        self.folder, self.target, self.options = folder, options.target, options
         self.processes = []
         self.ports = {}
         self.workers = {}
@@ -92,9 +99,9 @@ class World:
         self.token = (self.folder / "token").read_text()
         upstream = self.spawn([self.target / "examples/upstream", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
         self.upstream = upstream.stdout.readline().strip()
-        self.bare()
-        self.nginx()
-        self.gateway()
+        for name in self.options.only:
+            start = {"bare": self.bare, "nginx": self.nginx}.get(name, self.gateway)
+            start(name)
 
     def __exit__(self, *_):
         for process in reversed(self.processes):
@@ -107,25 +114,34 @@ class World:
         self.processes.append(process)
         return process
 
-    def bare(self):
+    def bare(self, name):
         port = free_port()
         bare = self.spawn([self.target / "examples/bare", f"127.0.0.1:{port}", self.upstream], stdout=subprocess.DEVNULL)
-        self.ready("bare", port, bare.pid)
+        self.ready(name, port, bare.pid)
 
-    def nginx(self):
+    def nginx(self, name):
         port = free_port()
         settings = self.fill("nginx.conf", PORT=port, UPSTREAM=self.upstream, FOLDER=self.folder)
         nginx = self.spawn(["nginx", "-p", self.folder, "-e", self.folder / "error.log", "-c", settings])
         wait_for(port)
         children = pathlib.Path(f"/proc/{nginx.pid}/task/{nginx.pid}/children").read_text().split()
-        self.ready("nginx", port, int(children[0]))
+        self.ready(name, port, int(children[0]))
 
-    def gateway(self):
+    def gateway(self, name):
         port = free_port()
+        binary = self.options.before if name == "before" else self.target / "portcullis"
         shutil.copy(HERE / "support/policy.yaml", self.folder)
         settings = self.fill("gateway.yaml", PORT=port, UPSTREAM=self.upstream.rpartition(":")[2], LOG="warn")
-        gateway = self.spawn([self.target / "portcullis", "serve", "--config", settings])
-        self.ready("gateway", port, gateway.pid)
+        text = settings.read_text().replace("audit.jsonl", f"{name}.jsonl")
+        if name in ("buffered", "strict"):
+            text = text.replace("durability: written", f"durability: {name}")
+        if name == "signed":
+            subprocess.run([binary, "audit", "init", "bench", "--key", self.folder / "audit.key"],
+                           check=True, stdout=subprocess.DEVNULL)
+            text = text.replace("audit:\n", "audit:\n  checkpoints: { key: audit.key, every: 1s }\n")
+        settings = settings.with_name(f"{name}.yaml")
+        settings.write_text(text)
+        self.ready(name, port, self.spawn([binary, "serve", "--config", settings]).pid)
 
     def fill(self, name, **values):
         text = (HERE / "support" / name).read_text()
@@ -138,12 +154,12 @@ class World:
         wait_for(port)
         self.ports[name], self.workers[name] = port, pid
 
-    def measure(self, name, call, seconds, connections):
+    def measure(self, name, call, options, connections):
         argument = "get" if call == "get" else str(self.folder / "body.json")
         pid = self.workers[name]
         before = cpu_seconds(pid)
         ended = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", HERE / "journey.lua",
+            ["wrk", "-t1", f"-c{connections}", f"-d{options.seconds}s", "-s", HERE / "journey.lua",
              f"http://127.0.0.1:{self.ports[name]}", "--", self.token, argument],
             check=True, stdout=subprocess.PIPE, text=True)
         used = cpu_seconds(pid) - before

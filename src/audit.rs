@@ -25,9 +25,15 @@ use crate::metrics::Metrics;
 mod batch;
 mod checkpoints;
 mod encode;
+pub mod files;
+pub mod filter;
+pub mod follow;
 mod keeper;
 mod line;
 pub mod note;
+pub mod ocsf;
+pub mod proof;
+pub mod query;
 pub mod read;
 pub mod record;
 mod recover;
@@ -35,6 +41,8 @@ pub mod redact;
 pub mod segment;
 mod sink;
 pub mod tree;
+pub mod verify;
+pub mod view;
 mod writer;
 
 use self::checkpoints::Checkpoints;
@@ -74,15 +82,9 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
-    /// `strict` needs a file that can be put on a disk.
-    #[error("audit: {path}: `strict` needs a regular file", path = path.display())]
+    /// What can't be put on a disk, or isn't what was there before.
+    #[error("audit: {path}: not a regular file", path = path.display())]
     NotRegular {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Somebody else's file took the place of the log.
-    #[error("audit: {path}: the file that took this log's place isn't empty", path = path.display())]
-    NotEmpty {
         /// The file.
         path: PathBuf,
     },

@@ -10,6 +10,10 @@
 //! - [`cli`] is the command line, [`sources`] finds the policy files, [`schema`] describes them to editors, and
 //!   [`yaml`] reads them.
 
+// Tests share code that names the library from outside.
+#[cfg(test)]
+extern crate self as portcullis;
+
 pub mod admin;
 pub mod app;
 pub mod audit;

@@ -1,7 +1,8 @@
-//! JSON Schemas (2020-12) of the files that people write, for editors: `portcullis schema`.
+//! JSON Schemas (2020-12) of the files that people write, for editors, and of the log that programs read: `portcullis
+//! schema`.
 //!
 //! The schema of the configuration is made from the table that configurations are read by. Those of policies
-//! and cases describe DESIGN's tables. A schema tells shapes, not the whole truth: what the loaders check
+//! and cases describe DESIGN's tables, that of the audit log `audit/record.rs`. A schema tells shapes, not the whole truth: what the loaders check
 //! beyond (references, files, patterns) is deliberately absent.
 
 use serde_json::{Map, Value, json};
@@ -10,9 +11,15 @@ use crate::config::raw::{CONFIG, Key, Kind, SECTIONS, Section};
 use crate::config::read::default_of;
 use crate::yaml::{Node, Yaml};
 
+mod audit;
 mod cases;
 mod policy;
 
+#[cfg(test)]
+#[path = "../tests/support/audit_schema.rs"]
+pub(crate) mod audit_lines;
+
+pub use audit::audit;
 pub use cases::cases;
 pub use policy::policy;
 
@@ -195,6 +202,7 @@ mod tests {
             ("config", config()),
             ("policy", policy()),
             ("cases", cases()),
+            ("audit", audit()),
         ] {
             check(&schema, &schema, name);
             assert_eq!(schema["$schema"], DIALECT);

@@ -27,6 +27,8 @@ mod cost;
 mod descriptors;
 #[path = "bounds/floods.rs"]
 mod floods;
+#[path = "support/folder.rs"]
+mod folder;
 #[path = "bounds/frames.rs"]
 mod frames;
 #[path = "bounds/heads.rs"]

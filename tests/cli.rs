@@ -4,11 +4,14 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    unreachable_pub,
     reason = "a test that can't go on should say where, and a test binary has no API"
 )]
 
-#[path = "cli/schema.rs"]
+#[path = "cli/audit_read.rs"]
+mod audit_read;
+#[path = "cli/audit_verify.rs"]
+mod audit_verify;
+#[path = "support/json_schema.rs"]
 mod schema;
 #[path = "cli/surroundings.rs"]
 mod surroundings;
@@ -16,6 +19,7 @@ mod surroundings;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use portcullis::yaml::{Node, Problems, Yaml, parse};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -119,7 +123,7 @@ fn wrong_usage_is_told_on_standard_error() {
         ("schema", "<WHAT>"),
         (
             "schema nonsense",
-            "[possible values: config, policy, cases]",
+            "[possible values: config, policy, cases, audit]",
         ),
     ] {
         let ended = folder.run(arguments);
@@ -456,7 +460,7 @@ fn schemas_fit_what_is_shipped() {
     }
     let mut found = Vec::new();
     for (path, schema) in &files {
-        let value = schema::read(&std::fs::read_to_string(path).unwrap());
+        let value = read(&std::fs::read_to_string(path).unwrap());
         found.extend(schema::misfits(schema, schema, &value, path));
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -469,10 +473,33 @@ fn schemas_fit_what_is_shipped() {
         (CONFIG.replace("routes:", "roots:"), &config),
         (CONFIG.replace("admin: off", "admin: [1]"), &config),
     ] {
-        let value = schema::read(&text);
+        let value = read(&text);
         assert!(
             !schema::misfits(schema, schema, &value, "").is_empty(),
             "{text}"
         );
+    }
+}
+
+/// A YAML file as the value that an editor would validate.
+fn read(text: &str) -> Value {
+    let mut problems = Problems::new("file");
+    let node = parse(text, &mut problems);
+    value(&node.unwrap_or_else(|| panic!("{:?}", problems.into_vec())))
+}
+
+fn value(node: &Node) -> Value {
+    match &node.value {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(yes) => (*yes).into(),
+        Yaml::Number(text) => serde_json::from_str(text).unwrap(),
+        Yaml::Text(text) => text.clone().into(),
+        Yaml::List(items) => items.iter().map(value).collect(),
+        Yaml::Map(entries) => {
+            let members = entries
+                .iter()
+                .map(|(key, node)| (key.text.clone(), value(node)));
+            Value::Object(members.collect())
+        }
     }
 }

@@ -24,6 +24,8 @@ mod disk;
 mod ends;
 #[path = "faults/files.rs"]
 mod files;
+#[path = "support/folder.rs"]
+mod folder;
 #[path = "faults/keys.rs"]
 mod keys;
 #[path = "faults/names.rs"]

@@ -45,10 +45,7 @@ impl Checkpoints {
         let text = String::from_utf8(text).map_err(|_| none())?;
         let whole: usize = notes(&text).map(|note| note.len() + 1).sum();
         let verifier = config.signer.verifier();
-        let last = match notes(&text).last() {
-            Some(note) => Some(verifier.open(note)),
-            None => None,
-        };
+        let last = notes(&text).last().map(|note| verifier.open(note));
         let half = text.get(whole..).unwrap_or_default();
         let last = match last.transpose() {
             Ok(last) if verifier.begins(half) => last,

@@ -20,7 +20,7 @@ use flate2::write::GzEncoder;
 use super::checkpoints::Checkpoints;
 use super::record::SinkState;
 use super::segment::{COMPRESSED, closed_files, suffixed};
-use super::sink::remove_if_there;
+use super::sink::file::remove_if_there;
 use super::tree::Hash;
 use super::writer::Writer;
 use crate::config;

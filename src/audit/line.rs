@@ -301,6 +301,13 @@ fn text(to: &mut Vec<u8>, text: &str) -> serde_json::Result<()> {
     Ok(())
 }
 
+/// A text as it stands in a record, quotes included.
+pub(super) fn encoded(value: &str) -> serde_json::Result<Vec<u8>> {
+    let mut to = Vec::with_capacity(value.len() + 2);
+    text(&mut to, value)?;
+    Ok(to)
+}
+
 fn raw(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
@@ -327,7 +334,7 @@ impl Formatter for Visible {
 }
 
 /// All of them begin with one of the two bytes below in UTF-8, or are DEL.
-fn is_hidden(character: char) -> bool {
+pub(super) fn is_hidden(character: char) -> bool {
     matches!(
         character,
         '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

@@ -2,8 +2,9 @@
 //!
 //! What is read is judged as little as possible: fields that are missing or unknown do no harm, as long as
 //! the line is a record of a version known here. [`describe`] is safe to print: text that could move a
-//! terminal's cursor or turn the reading direction is escaped.
+//! terminal's cursor or turn the reading direction is escaped. [`visible`] does the same to any text.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::encode;
+use super::line::is_hidden;
 use super::record::{Decision, End, Envelope, Event, Outcome, SinkState, VERSION, Verdict};
 
 /// One record.
@@ -33,6 +35,9 @@ pub enum ReadError {
     /// A later version of the schema.
     #[error("an audit record of version {0}; this program reads version {VERSION}")]
     Version(u32),
+    /// A file's header, which isn't meant to be a record; see [`Segment`](super::segment::Segment).
+    #[error("a file's header, not a record")]
+    Header,
     /// A kind of record that version 1 doesn't have.
     #[error("an audit record of an unknown kind")]
     Kind,
@@ -68,6 +73,7 @@ impl Record {
                 let Timed { at, event } = serde_json::from_str(line)?;
                 Record::Event(envelope, at, event)
             }
+            "segment" => return Err(ReadError::Header),
             _ => return Err(ReadError::Kind),
         })
     }
@@ -84,7 +90,23 @@ impl Record {
 
 /// One line for humans, without a line feed.
 pub fn describe(record: &Record) -> String {
-    let mut line = Line(String::with_capacity(160));
+    describe_with(record, |_, word| word.to_owned())
+}
+
+/// How a record went, for who colours it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As wished: permitted, complete, in force.
+    Good,
+    /// Denied, failed, refused.
+    Bad,
+    /// To be looked at: cut short, or not known.
+    Odd,
+}
+
+/// The same with the word that tells how it went as `paint` wants it.
+pub fn describe_with(record: &Record, paint: impl Fn(Tone, &str) -> String) -> String {
+    let mut line = Line(String::with_capacity(160), &paint);
     match record {
         Record::Decision(_, decision) => line.decision(decision),
         Record::Outcome(_, outcome) => line.outcome(outcome),
@@ -93,15 +115,43 @@ pub fn describe(record: &Record) -> String {
     line.0
 }
 
-struct Line(String);
+/// Any text, escaped where it could speak to a terminal.
+pub fn visible(text: &str) -> String {
+    let mut line = Line(String::with_capacity(text.len()), &|_, _| String::new());
+    line.text(text);
+    line.0
+}
 
-impl Line {
+/// A JSON text as one line that can't speak to a terminal: what the writer would have escaped is. As JSON it is the
+/// same; a line of ours comes back as it is.
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    let hides = |c: char| c < ' ' || is_hidden(c);
+    if !json.contains(hides) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match c {
+            // within a text JSON doesn't let them stand, so this one is between two parts
+            c if c < ' ' => shown.push(' '),
+            c if is_hidden(c) => {
+                let _ = write!(shown, "\\u{:04x}", u32::from(c)); // to a String, which takes everything
+            }
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+struct Line<'p>(String, &'p dyn Fn(Tone, &str) -> String);
+
+impl Line<'_> {
     fn decision(&mut self, decision: &Decision<'_>) {
         self.time(decision.at);
-        self.word(match decision.decision {
-            Verdict::Permit => "permit",
-            Verdict::Deny => "DENY  ",
-        });
+        match decision.decision {
+            Verdict::Permit => self.tone(Tone::Good, "permit"),
+            Verdict::Deny => self.tone(Tone::Bad, "DENY  "),
+        }
         let request = &decision.request;
         self.word(request.method.as_deref().unwrap_or("?"));
         self.word(request.path.as_deref().unwrap_or("?"));
@@ -139,14 +189,14 @@ impl Line {
 
     fn outcome(&mut self, outcome: &Outcome<'_>) {
         self.time(outcome.at);
-        self.word(match outcome.end {
-            End::Complete => "done  ",
-            End::ClientGone => "client gone",
-            End::UpstreamFailed => "upstream failed",
-            End::Cut => "cut",
-            End::Aborted => "aborted",
-            End::Unknown => "unknown: the process died",
-        });
+        match outcome.end {
+            End::Complete => self.tone(Tone::Good, "done  "),
+            End::ClientGone => self.tone(Tone::Odd, "client gone"),
+            End::UpstreamFailed => self.tone(Tone::Bad, "upstream failed"),
+            End::Cut => self.tone(Tone::Odd, "cut"),
+            End::Aborted => self.tone(Tone::Odd, "aborted"),
+            End::Unknown => self.tone(Tone::Odd, "unknown: the process died"),
+        }
         if let Some(status) = outcome.status {
             self.word(&status.to_string());
         }
@@ -220,6 +270,12 @@ impl Line {
 
     fn time(&mut self, at: Timestamp) {
         let _ = write!(self.0, "{at:.3}"); // to a String, which takes everything
+    }
+
+    /// A word of ours, painted.
+    fn tone(&mut self, tone: Tone, word: &str) {
+        self.0.push(' ');
+        self.0.push_str(&(self.1)(tone, word));
     }
 
     fn word(&mut self, word: &str) {

@@ -3,7 +3,8 @@
 //! A record is one JSON object on one line. All begin with [`Envelope`]: `v`, `kind` (`decision`, `outcome`
 //! or `event`), `node`, `seq` and `prev`; the fields of the struct of that kind follow, in the order given here.
 //! What is absent isn't written. New fields may be added within a version, so a reader passes over what it
-//! doesn't know; none is removed, and none changes its meaning.
+//! doesn't know; none is removed, and none changes its meaning (docs/audit.md, "Schema and compatibility"). `schema/audit.rs`
+//! tells the same to other languages, and tests hold it to this.
 //!
 //! Deliberately absent: tokens, claims, header values, query values, bodies. A record names who asked for
 //! what, and by its digest which content; of the content it holds the judged fields that `audit.fields` lists, and without
@@ -17,8 +18,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod codes;
 mod parts;
 
+pub use self::codes::codes;
+#[cfg(test)]
+pub(crate) use self::codes::fields;
 pub use self::parts::{Ids, JudgedField, JudgedFields, QueryNames, Shadows};
 use super::encode;
 use crate::policy::{self, Reason};

@@ -10,22 +10,25 @@
 //!
 //! A file has one writer. An exclusive advisory lock holds others off, and goes with the process.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use self::file::{append, is_at, open_locked, remove_if_there, sync_folder};
 use super::AuditError;
 use super::batch::Batch;
 use super::keeper::{Closed, Job};
 use super::segment::{Segment, suffixed};
 use super::tree::Hash;
 use crate::config::{self, Durability};
+
+pub(super) mod file;
 
 /// An open sink.
 #[derive(Debug)]
@@ -161,14 +164,9 @@ impl Sink {
                 self.rotation.began = began.unwrap_or(self.rotation.began);
                 Ok(())
             }
-            (Current::Foreign, Some(path)) => {
-                let aside = suffixed(
-                    &path,
-                    &format!(".unchained-{}", Timestamp::now().as_second()),
-                );
-                self.begin(&path, &aside)
-                    .map_err(|source| AuditError::Open { path, source })
-            }
+            (Current::Foreign, Some(path)) => self
+                .begin(&path, &unchained(&path))
+                .map_err(|source| AuditError::Open { path, source }),
             (Current::Empty, path) => {
                 self.head().map_err(AuditError::Sink)?;
                 match path {
@@ -308,15 +306,12 @@ impl Sink {
         Ok(())
     }
 
-    /// Opens the path anew, after an external tool moved the file away. The pending lines go to the new one.
+    /// Opens the path anew, after an external tool moved the file away, or mounted another file system there. The pending
+    /// lines go to the new file. One that holds something already is given another name.
     pub(super) fn reopen(&mut self) -> Result<(), AuditError> {
         let Some(path) = self.readable().map(ToOwned::to_owned) else {
             return Ok(());
         };
-        if self.torn > 0 || self.doubtful > 0 {
-            // its rest belongs into the old file
-            return Err(AuditError::SinkFailing);
-        }
         let error = |source| AuditError::Open {
             path: path.clone(),
             source,
@@ -330,18 +325,40 @@ impl Sink {
             };
         }
         let (file, len, regular) = open_locked(&path)?;
-        if !regular || len > 0 {
-            return Err(AuditError::NotEmpty { path });
+        if !regular {
+            return Err(AuditError::NotRegular { path });
         }
-        let old = std::mem::replace(&mut self.file, file);
-        self.len = 0;
-        self.head().map_err(error)?;
-        if self.strict {
-            sync_folder(&path).map_err(error)?;
+        if len > 0 {
+            let aside = self.aside(&path).map_err(error)?;
+            self.begin(&path, &aside).map_err(error)?;
+        } else {
+            // as it was made for us: its owner and mode are somebody's choice
+            self.file = file;
+            self.len = 0;
+            self.head().map_err(error)?;
+            if self.strict {
+                sync_folder(&path).map_err(error)?;
+            }
         }
-        // under whatever name it lies now, it is no file of ours to compress or to remove
-        drop(old);
+        // what is half out goes whole into the new file; under whatever name the old one lies, it isn't ours any more
+        (self.torn, self.doubtful) = (0, 0);
         Ok(())
+    }
+
+    /// The name for a file that is in our place: that of a closed file, where it is one of a log.
+    fn aside(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut first = vec![0; HEAD_BYTES];
+        let read = File::open(path)?.read_at(&mut first, 0)?;
+        let first = first.get(..read).unwrap_or_default();
+        let line = first
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let closed = Segment::parse(line).map(|first| first.closed(path));
+        Ok(match closed {
+            Some(closed) if !closed.try_exists()? => closed,
+            Some(_) | None => unchained(path),
+        })
     }
 
     fn rotate_if_due(&mut self) -> io::Result<()> {
@@ -360,8 +377,9 @@ impl Sink {
             // Or somebody else's file would take its place.
             false => Err(io::Error::other("the file was moved away")),
             true => {
-                let closed = self.closed.clone();
-                self.begin(&path, &closed)
+                let (old, closed) = (self.handle()?, self.closed.clone());
+                let begun = self.begin(&path, &closed);
+                begun.inspect(|()| self.hand_over(old))
             }
         };
         outcome.inspect_err(|_| {
@@ -371,6 +389,15 @@ impl Sink {
                 .saturating_add(self.rotation.at.unwrap_or(self.len) / 8 + 1);
             self.rotation.began = Timestamp::now();
         })
+    }
+
+    /// Hands a file that was just closed, with what it held at the end, to who looks after it.
+    fn hand_over(&self, file: File) {
+        if let Some(keeper) = &self.keeper {
+            let (size, root) = (self.at.tree.size(), self.at.tree.root());
+            // one that is gone has nothing to keep any more
+            let _ = keeper.send(Job::Closed(Closed { file, size, root }));
+        }
     }
 
     /// Makes `path` a new, locked file that holds the first line alone, and gives what was there the name `closed`. The
@@ -413,19 +440,11 @@ impl Sink {
         if self.strict {
             sync_folder(path)?;
         }
-        let old = std::mem::replace(&mut self.file, file);
+        self.file = file;
         self.len = line.len() as u64;
         self.closed = self.at.closed(path);
         self.rotation.began = Timestamp::now();
         self.rotation.next = self.rotation.at.unwrap_or(u64::MAX);
-        if let Some(keeper) = &self.keeper {
-            // one that is gone has nothing to keep any more
-            let _ = keeper.send(Job::Closed(Closed {
-                file: old,
-                size: self.at.tree.size(),
-                root: self.at.tree.root(),
-            }));
-        }
         Ok(())
     }
 }
@@ -446,6 +465,14 @@ fn put(file: &mut File, bytes: &[u8], mut done: usize) -> (usize, io::Result<()>
     }
 }
 
+/// The name of a file that is set aside.
+fn unchained(path: &Path) -> PathBuf {
+    suffixed(
+        path,
+        &format!(".unchained-{}", Timestamp::now().as_second()),
+    )
+}
+
 /// One record further.
 pub(super) fn advance(at: &mut Segment, leaf: Hash) {
     at.seq += 1;
@@ -453,69 +480,8 @@ pub(super) fn advance(at: &mut Segment, leaf: Hash) {
     at.tree.push(leaf);
 }
 
-/// Makes a name last that a file in this folder has got.
-fn sync_folder(file: &Path) -> io::Result<()> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn append(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // who asked for what is nobody else's business; a group may be let in by chmod, which rotation keeps
-    options.append(true).mode(0o600).open(path)
-}
-
-/// Opens or creates the file and takes its lock. Gives back its length and whether it is a regular file.
-fn open_locked(path: &Path) -> Result<(File, u64, bool), AuditError> {
-    let error = |source| AuditError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    for _ in 0..OPEN_TRIES {
-        let file = append(OpenOptions::new().create(true), path).map_err(error)?;
-        let metadata = file.metadata().map_err(error)?;
-        if !metadata.is_file() {
-            return Ok((file, 0, false));
-        }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(AuditError::Locked {
-                    path: path.to_owned(),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(error(source)),
-        }
-        // between open and lock another process may have rotated the file away
-        if is_at(&file, path).map_err(error)? {
-            let len = file.metadata().map_err(error)?.len();
-            return Ok((file, len, true));
-        }
-    }
-    Err(AuditError::Locked {
-        path: path.to_owned(),
-    })
-}
-
-/// Whether the open file is the one at this path.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let open = file.metadata()?;
-    match std::fs::metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-const OPEN_TRIES: u32 = 8;
 /// How often it is looked whether the file was removed: seldom enough to cost nothing under load, and before each
 /// write where there is none.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Longer than any file's first line: 64 hashes and what stands before them.
+const HEAD_BYTES: usize = 16 << 10;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::read::{Record, describe};
-use super::record::{Decision, JudgedFields, QueryNames, Request, Stages, Verdict};
+use super::record::{Decision, Ids, JudgedFields, QueryNames, Request, Stages, Verdict};
 use super::segment::{Segment, closed_files};
 use super::*;
 use crate::config::{AuditTarget, Durability};
 use crate::policy::{self, Json, Reason};
+use crate::schema::audit_lines;
 
 mod checkpoints;
 mod disk;
@@ -58,11 +59,11 @@ fn permit() -> Decision<'static> {
     Decision {
         id: Uuid::now_v7(),
         at: Timestamp::now(),
-        policy_set: "ab".into(),
+        policy_set: "ab".repeat(32).into(),
         decision: Verdict::Permit,
         reason: None,
         detail: None,
-        policies: Default::default(),
+        policies: Ids(vec![Arc::from("items.read")].into()),
         shadow: Default::default(),
         principal: None,
         client: SocketAddr::from(([127, 0, 0, 1], 4711)),
@@ -107,6 +108,7 @@ fn chained(files: &[String]) -> Vec<Record> {
     let mut at: Option<Segment> = None;
     let mut records = Vec::new();
     for file in files {
+        audit_lines::check(file);
         let (first, rest) = file.split_once('\n').unwrap();
         let begins = Segment::parse(first.as_bytes()).unwrap_or_else(|| panic!("{first}"));
         if let Some(at) = &at {

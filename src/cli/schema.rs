@@ -1,4 +1,4 @@
-//! `portcullis schema`: the JSON Schema of a file that people write.
+//! `portcullis schema`: the JSON Schema of a file that people write, or of the audit log.
 
 use std::io::{self, Write};
 
@@ -20,6 +20,8 @@ enum What {
     Policy,
     /// A file of cases.
     Cases,
+    /// A line of the audit log.
+    Audit,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
@@ -27,6 +29,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
         What::Config => crate::schema::config(),
         What::Policy => crate::schema::policy(),
         What::Cases => crate::schema::cases(),
+        What::Audit => crate::schema::audit(),
     };
     serde_json::to_writer_pretty(&mut *out, &schema)?;
     writeln!(out)?;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::upstream::Upstream;
 
 pub const SECRET: &str = "a-secret-that-is-long-enough-for-hs256!!";
@@ -73,7 +73,7 @@ pub struct World {
     /// Of all listeners, in the configuration's order.
     pub addresses: Vec<SocketAddr>,
     pub upstream: Arc<Upstream>,
-    pub folder: TempDir,
+    pub folder: Folder,
     admin: SocketAddr,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -245,7 +245,7 @@ impl Drop for World {
 impl Setup<'_> {
     pub fn start(&self) -> World {
         let (upstream, backend) = Upstream::start();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).unwrap();
         };

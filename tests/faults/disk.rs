@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use portcullis::audit::verify::files_of;
+
 use crate::program::{Program, plain, until};
 use crate::world::{Setup, World, of_kind};
 
@@ -43,7 +45,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_refuses_everything_until_there_is_space() {
-    for durability in ["written", "buffered"] {
+    for durability in ["strict", "written", "buffered"] {
         let world = World::of(&Setup {
             audit: &format!(", durability: {durability}"),
             ..Setup::default()
@@ -111,6 +113,12 @@ fn a_full_disk_refuses_everything_until_there_is_space() {
             let told = records.iter().filter(|r| r["state"] == state).count();
             assert_eq!(told, 1, "{durability}: {state}");
         }
+        // a permit that `strict` refused stands there, with an outcome that says so
+        for aborted in of_kind(&records, "outcome") {
+            if aborted["end"] == "aborted" {
+                assert_eq!(durability, "strict", "{aborted}");
+            }
+        }
         let lost = of_kind(&records, "outcome")
             .into_iter()
             .find(|o| o["end"] == "unknown");
@@ -159,6 +167,188 @@ fn records_that_nobody_reads_refuse_everything() {
         assert_eq!(world.reached(&answer.trace), 0);
     }
     world.ends(program);
+}
+
+/// A disk that does nothing for a while: what is asked meanwhile waits, and goes on when its record is there.
+#[test]
+fn a_disk_that_hangs_holds_requests_back() {
+    for durability in ["strict", "written"] {
+        let world = on_a_disk(&format!(", durability: {durability}"));
+        let Some(disk) = BlockDisk::mount(&world) else {
+            return;
+        };
+        let program = world.start();
+        let before = world.seen.lock().unwrap().len();
+        disk.freeze(true);
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..6)
+                .map(|_| scope.spawn(|| world.get(&program, "/ok")))
+                .collect();
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            assert!(
+                asked.iter().all(|asked| !asked.is_finished()),
+                "{durability}: answered"
+            );
+            let seen = world.seen.lock().unwrap().len();
+            assert_eq!(seen, before, "{durability}: forwarded without a record");
+            disk.freeze(false);
+            for asked in asked {
+                assert_eq!(asked.join().unwrap().status, 200);
+            }
+        });
+        world.serves(&program);
+        world.ends(program);
+        world.reconciled(&["disk/audit.jsonl"]);
+    }
+}
+
+/// A file system that became read-only after an error refuses everything, until it is mounted again and the process told.
+#[test]
+fn a_read_only_file_system_refuses_until_it_is_mounted_again() {
+    for durability in ["strict", "written"] {
+        let world = on_a_disk(&format!(", durability: {durability}"));
+        let Some(disk) = BlockDisk::mount(&world) else {
+            return;
+        };
+        let program = world.start();
+        world.serves(&program);
+        disk.fail();
+        for _ in 0..5 {
+            let answer = world.get(&program, "/ok");
+            assert_eq!((answer.status, &*answer.reason()), (503, "unavailable"));
+            assert_eq!(world.reached(&answer.trace), 0);
+            world.forgive(&answer);
+        }
+        disk.mount_again();
+        program.signal("HUP");
+        until("it is written again", || {
+            let answer = world.get(&program, "/ok");
+            if answer.status == 503 {
+                world.forgive(&answer);
+            }
+            answer.status == 200
+        });
+        world.serves(&program);
+        world.ends(program);
+        // What `written` promises is in the kernel, whose pages went with the file system.
+        if durability == "strict" {
+            let files = files_of(&world.file("disk/audit.jsonl")).unwrap();
+            assert_eq!(files.len(), 2, "{files:?}");
+            let files = files.iter().map(|file| file.to_str().unwrap());
+            world.reconciled(&files.collect::<Vec<_>>());
+        }
+    }
+}
+
+/// A world whose log lies in the folder `disk`.
+fn on_a_disk(audit: &str) -> World {
+    let world = World::of(&Setup {
+        audit,
+        ..Setup::default()
+    });
+    world.edit(
+        "portcullis.yaml",
+        "audit: { to: audit.jsonl",
+        "audit: { to: disk/audit.jsonl",
+    );
+    world
+}
+
+/// An ext4 on a loop device in a world's folder, for as long as this lives; `None` where that isn't permitted.
+struct BlockDisk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl BlockDisk {
+    fn mount(world: &World) -> Option<BlockDisk> {
+        let (image, at) = (world.file("disk.img"), world.file("disk"));
+        fs::create_dir(&at).unwrap();
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(&image)
+            .output();
+        let disk = BlockDisk { image, at };
+        if !made.is_ok_and(|made| made.status.success()) || !disk.mounted() {
+            eprintln!("passed over: mounting a file system of its own isn't permitted here");
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn mounted(&self) -> bool {
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-o", "loop,errors=remount-ro"])
+            .arg(&self.image)
+            .arg(&self.at);
+        mount.output().is_ok_and(|output| output.status.success())
+    }
+
+    fn freeze(&self, freeze: bool) {
+        let how = if freeze { "--freeze" } else { "--unfreeze" };
+        let done = Command::new("fsfreeze")
+            .arg(how)
+            .arg(&self.at)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    /// Has the file system meet an error.
+    fn fail(&self) {
+        let device = Command::new("losetup")
+            .arg("-j")
+            .arg(&self.image)
+            .output()
+            .unwrap();
+        let device = String::from_utf8(device.stdout).unwrap();
+        let device = device
+            .split(':')
+            .next()
+            .unwrap()
+            .trim_start_matches("/dev/");
+        fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").unwrap();
+    }
+
+    /// Repaired and mounted in the same place, as an operator would.
+    fn mount_again(&self) {
+        let lazily = Command::new("umount")
+            .arg("-l")
+            .arg(&self.at)
+            .output()
+            .unwrap();
+        assert!(lazily.status.success(), "{lazily:?}");
+        // a copy: the old one is held by who has a file of it open
+        let copy = self.image.with_extension("copy");
+        fs::copy(&self.image, &copy).unwrap();
+        let repaired = Command::new("fsck.ext4")
+            .args(["-y", "-f"])
+            .arg(&copy)
+            .output()
+            .unwrap();
+        assert!(
+            repaired.status.code().is_some_and(|code| code < 4),
+            "{repaired:?}"
+        );
+        let copied = BlockDisk {
+            image: copy,
+            at: self.at.clone(),
+        };
+        assert!(copied.mounted());
+        std::mem::forget(copied);
+    }
+}
+
+impl Drop for BlockDisk {
+    fn drop(&mut self) {
+        let _thawed_already = Command::new("fsfreeze")
+            .arg("--unfreeze")
+            .arg(&self.at)
+            .output();
+        let _gone_already = Command::new("umount").arg("-l").arg(&self.at).output();
+    }
 }
 
 /// What happens to the file while the process has it open, and what then must hold.

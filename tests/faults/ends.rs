@@ -81,22 +81,36 @@ fn under_load(world: &World, program: &Program, moment: u64, name: &str) -> Vec<
 
 #[test]
 fn a_kill_at_any_moment_leaves_records_that_the_next_start_completes() {
-    kills(5);
+    for durability in ["written", "strict"] {
+        kills(5, durability, 250);
+    }
 }
 
 #[test]
 #[ignore = "takes minutes; tests/endurance/run faults runs it"]
-fn a_hundred_kills() {
-    kills(100);
+fn a_thousand_kills() {
+    for durability in ["written", "strict"] {
+        kills(1000, durability, 100);
+    }
 }
 
-fn kills(rounds: usize) {
-    let world = World::new();
+/// The process is killed at a moment below so many milliseconds, again and again, over one log that is rotated and signed.
+fn kills(rounds: usize, durability: &str, below: u64) {
+    let log = "rotate_at: 1MiB, keep: all, checkpoints: { key: audit.key, every: 100ms }";
+    let world = World::of(&Setup {
+        audit: &format!(", durability: {durability}, {log}"),
+        ..Setup::default()
+    });
+    world.make_key();
     let mut moments = Moments::new("kill");
     let mut answered = 0;
-    for _ in 0..rounds {
+    for round in 0..rounds {
         let program = world.start();
-        let answers = under_load(&world, &program, moments.below(250), "KILL");
+        if round > 0 {
+            // what the last kill left was mended; the whole log is looked at in the end
+            world.verified(2);
+        }
+        let answers = under_load(&world, &program, moments.below(below), "KILL");
         assert!(!program.ended().success());
         for answer in &answers {
             if answer.status == 0 {
@@ -109,9 +123,11 @@ fn kills(rounds: usize) {
     assert!(answered > rounds, "{answered}");
     let program = world.start();
     let records = world.holds(program);
+    let signed = world.verified(usize::MAX).signed.unwrap();
+    assert_eq!((signed.after, signed.disagree), (0, 0), "{signed:?}");
     let of = |end: &str| records.iter().filter(|r| r["end"] == end).count();
     eprintln!(
-        "{answered} answered, {} unknown, {} complete",
+        "{durability}: {answered} answered, {} unknown, {} complete, {signed:?}",
         of("unknown"),
         of("complete")
     );

@@ -8,16 +8,18 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use portcullis::audit::note::Signer;
 use portcullis::audit::read::Record;
+use portcullis::audit::verify::{Report, Trusted, files_of, verify};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::program::{PATIENCE, Program, plain, until};
 use crate::server::{Seen, behaved, find};
 
 /// All that a test is about.
 pub struct World {
-    pub folder: TempDir,
+    pub folder: Folder,
     /// What upstreams saw, trace by trace.
     pub seen: Seen,
     /// The trace ids of all requests whose heads were sent whole.
@@ -63,7 +65,7 @@ impl World {
     }
 
     pub fn of(setup: &Setup<'_>) -> World {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         for (name, text) in setup.files {
@@ -263,7 +265,35 @@ log: {{ format: json }}
     pub fn holds(&self, program: Program) -> Vec<Value> {
         self.serves(&program);
         self.ends(program);
-        self.reconciled(&["audit.jsonl"])
+        let files = files_of(&self.file("audit.jsonl")).unwrap();
+        let name = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
+        let files: Vec<String> = files.iter().map(name).collect();
+        self.reconciled(&files.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The log's files, of which the last so many are looked at, are what was written: each record follows from the one
+    /// before, and where there are checkpoints, it is what was signed.
+    pub fn verified(&self, last: usize) -> Report {
+        let mut files = files_of(&self.file("audit.jsonl")).unwrap();
+        let files = files.split_off(files.len().saturating_sub(last));
+        let key = std::fs::read_to_string(self.file("audit.key")).ok();
+        let key = key.map(|key| Signer::parse(&key).unwrap());
+        let checkpoints = self.file("audit.checkpoints");
+        let trusted = key.as_ref().map(|key| Trusted {
+            key: key.verifier(),
+            checkpoints: &checkpoints,
+        });
+        let report = verify(&files, trusted, &mut |_| ()).unwrap();
+        assert_eq!(report.findings, [], "{report:?}");
+        report
+    }
+
+    /// Makes the key that signs checkpoints.
+    pub fn make_key(&self) {
+        let mut command = plain();
+        command.args(["audit", "init", "test", "--key"]);
+        let made = command.arg(self.file("audit.key")).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
     }
 
     /// The process answers a normal request on each worker, and has given back what the fault took.
@@ -314,6 +344,8 @@ log: {{ format: json }}
                 records.push(serde_json::from_str::<Value>(line).unwrap());
             }
         }
+        let paths: Vec<PathBuf> = files.iter().map(|file| self.file(file)).collect();
+        assert_eq!(verify(&paths, None, &mut |_| ()).unwrap().findings, []);
         let numbers: Vec<u64> = records.iter().map(|r| r["seq"].as_u64().unwrap()).collect();
         let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
         assert_eq!(numbers, expected, "numbers without gap or double");

@@ -15,9 +15,10 @@ use hyper_util::rt::TokioIo;
 use portcullis::app::{App, Running};
 use portcullis::config::Config;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::folder::Folder;
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-hs256!!";
 
@@ -100,7 +101,7 @@ pub struct Gateway {
     pub running: Option<Running>,
     pub upstream: Upstream,
     pub address: SocketAddr,
-    folder: TempDir,
+    folder: Folder,
 }
 
 pub const POLICIES: &str = r#"
@@ -257,8 +258,8 @@ impl Setup<'_> {
     }
 
     /// A folder with all files that a gateway in front of this upstream needs.
-    pub fn write(&self, backend: SocketAddr) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
+    pub fn write(&self, backend: SocketAddr) -> Folder {
+        let folder = Folder::new();
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         for (name, text) in self.files {

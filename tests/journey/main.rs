@@ -15,6 +15,8 @@ mod answers;
 mod bodies;
 mod connections;
 mod credentials;
+#[path = "../support/folder.rs"]
+mod folder;
 mod framing;
 mod harness;
 mod hostile;

@@ -11,9 +11,9 @@ use http::{Method, Request};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use crate::folder::Folder;
 use crate::harness::{Answer, POLICIES, Setup, Upstream, exchange, of_kind, request, until};
 
 /// A running program. It is killed when the test ends, however that ends.
@@ -25,7 +25,7 @@ struct Program {
 }
 
 struct World {
-    folder: TempDir,
+    folder: Folder,
     upstream: Upstream,
 }
 

@@ -6,16 +6,19 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis::audit::note::Signer;
 use serde_json::json;
 use tempfile::TempDir;
 
 use self::needles::Needles;
 use self::upstreams::{Seen, breaking, upstream};
+use crate::folder::audit_schema;
 use crate::harness::until;
 use crate::pki::Authority;
 
@@ -114,6 +117,20 @@ impl World {
             world.write(&format!("{name}.pem"), &issued.pem);
             world.write(&format!("{name}.key"), &key);
         }
+        let signer = Signer::generate("example.com/test").unwrap().to_text();
+        let seed = signer.trim().splitn(5, '+').nth(4).unwrap();
+        let seed = seed.trim_end_matches('=').to_owned();
+        world
+            .secrets
+            .push(("the checkpoints' key".to_owned(), seed));
+        world.write("audit.key", &signer);
+        let key = world.folder.path().join("audit.key");
+        fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+        // There are none where the log isn't a file.
+        let checkpoints = match to {
+            "stdout" => "off",
+            _ => "{ key: audit.key, every: 100ms }",
+        };
         world.write("policy.yaml", POLICIES);
         let config = format!(
             r#"version: 1
@@ -138,6 +155,7 @@ policies: [policy.yaml]
 audit:
   to: {to}
   node: test
+  checkpoints: {checkpoints}
   refusals_per_second: 1000000
   fields_key: {{ file: fields.key }}
   fields: [{{ fields: body/hashed, as: hmac }}, {{ fields: body/**, policies: none, as: shown }}, {{ fields: body/shown, as: shown }}]
@@ -274,6 +292,7 @@ log: {{ format: {format}, filter: trace }}
                 fs::read_to_string(folder.join(name)).unwrap()
             })
             .collect();
+        audit_schema::check(&records);
         assert!(
             records.contains(&format!(r#""body/shown":"{SHOWN}""#)),
             "{records}"

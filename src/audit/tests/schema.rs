@@ -7,7 +7,7 @@ fn full<'a>(principal: &'a policy::Principal, policies: &'a [Arc<str>]) -> Decis
     Decision {
         id: Uuid::try_parse("018f0000-0000-7000-8000-000000000001").unwrap(),
         at: "2026-11-21T09:00:00.123456Z".parse().unwrap(),
-        policy_set: "ab".into(),
+        policy_set: "ab".repeat(32).into(),
         decision: Verdict::Deny,
         reason: Some(Reason::AmbiguousRequest),
         detail: Some("json_trailing".into()),
@@ -76,7 +76,7 @@ fn a_decision_s_line() {
     let text = fs::read_to_string(&path).unwrap();
     let expected = concat!(
         r#"{"v":1,"kind":"decision","node":"n1","seq":2,"prev":"PREV","id":"018f0000-0000-7000-8000-000000000001","#,
-        r#""at":"2026-11-21T09:00:00.123456Z","policy_set":"ab","decision":"deny","#,
+        r#""at":"2026-11-21T09:00:00.123456Z","policy_set":"abababababababababababababababababababababababababababababababab","decision":"deny","#,
         r#""reason":"ambiguous_request","detail":"json_trailing","policies":["p.one","p.two"],"#,
         r#""principal":{"provider":"corp","agent":"spiffe://corp/agent/\"7\"\n","user":"ann","session":"s1","#,
         r#""groups":["staff"],"token_id":"jti-1","cert_fingerprint":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","#,
@@ -90,6 +90,7 @@ fn a_decision_s_line() {
     let start = text.lines().nth(1).unwrap();
     let expected = expected.replace("PREV", &encode::hex_of(&tree::leaf(start.as_bytes())));
     assert_eq!(text.lines().nth(2), Some(&*expected));
+    audit_lines::check(&text);
     for secret in ["secret", "claim-value-123", "ssn", "%20", "=v"] {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
@@ -112,6 +113,7 @@ fn a_line_shows_what_it_holds() {
     decide(&audit, &decision).unwrap();
     audit.close();
     let text = fs::read_to_string(&path).unwrap();
+    audit_lines::check(&text);
     let line = text.lines().nth(2).unwrap();
     let escaped = r"a\u0085b\u2028c\u2029d\u009b2Je\u007ff\u202eg\u2066h\u200f\n";
     let expected = format!(r#"{{"body/hidden":"{escaped}","body/shown":"{shown}"}}"#);
@@ -136,7 +138,7 @@ fn what_is_written_is_read_back() {
     let events = [
         Event::Reload {
             ok: false,
-            policy_set: "ab".into(),
+            policy_set: "ab".repeat(32).into(),
             policies: 3,
             problems: 2,
         },

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use portcullis::app::{App, Running};
 use portcullis::config::Config;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::authorities::Authorities;
 use super::data::Token;
 use super::signing::{Keys, Made, SECRET, at_this_moment};
+use crate::folder::Folder;
 use crate::harness::{PATIENCE, show};
 
 pub struct World {
@@ -28,7 +28,7 @@ pub struct World {
     pub fetched: Arc<AtomicUsize>,
     trap: SocketAddr,
     running: Option<Running>,
-    folder: TempDir,
+    folder: Folder,
 }
 
 /// What the upstream got.
@@ -82,7 +82,7 @@ impl World {
         let (trapped, fetched) = (Arc::default(), Arc::default());
         let trap = serve(Arc::clone(&trapped), String::new()).await;
         let remote = serve(Arc::clone(&fetched), keys.set("remote", &[])).await;
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("policy.yaml", POLICIES);

@@ -1,34 +1,13 @@
 //! JSON Schema (2020-12), as much of it as our own schemas use. A keyword that isn't known here fails the test.
 
-use portcullis::yaml::{Node, Problems, Yaml, parse};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use regex_automata::meta::Regex;
 use serde_json::{Map, Value};
 
-/// A YAML file as the value that an editor would validate.
-pub fn read(text: &str) -> Value {
-    let mut problems = Problems::new("file");
-    let node = parse(text, &mut problems);
-    value(&node.unwrap_or_else(|| panic!("{:?}", problems.into_vec())))
-}
-
-fn value(node: &Node) -> Value {
-    match &node.value {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(yes) => (*yes).into(),
-        Yaml::Number(text) => serde_json::from_str(text).unwrap(),
-        Yaml::Text(text) => text.clone().into(),
-        Yaml::List(items) => items.iter().map(value).collect(),
-        Yaml::Map(entries) => {
-            let members = entries
-                .iter()
-                .map(|(key, node)| (key.text.clone(), value(node)));
-            Value::Object(members.collect())
-        }
-    }
-}
-
 /// What keeps a value from fitting; nothing if it fits.
-pub fn misfits(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+pub(crate) fn misfits(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let Some(schema) = schema.as_object() else {
         return if *schema == Value::Bool(true) {
             Vec::new()
@@ -66,6 +45,24 @@ pub fn misfits(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Str
                 .as_str()
                 .is_none_or(|t| t.chars().count() as u64 >= rule.as_u64().unwrap()),
             "pattern" => value.as_str().is_none_or(|text| matches(rule, text)),
+            "maxLength" => value
+                .as_str()
+                .is_none_or(|t| t.chars().count() as u64 <= rule.as_u64().unwrap()),
+            "minItems" => value
+                .as_array()
+                .is_none_or(|a| a.len() as u64 >= rule.as_u64().unwrap()),
+            "maxItems" => value
+                .as_array()
+                .is_none_or(|a| a.len() as u64 <= rule.as_u64().unwrap()),
+            "maxProperties" => value
+                .as_object()
+                .is_none_or(|o| o.len() as u64 <= rule.as_u64().unwrap()),
+            "propertyNames" => value.as_object().is_none_or(|object| {
+                let names = object.keys().map(|name| Value::from(name.as_str()));
+                names
+                    .into_iter()
+                    .all(|name| misfits(root, rule, &name, at).is_empty())
+            }),
             "minProperties" => value
                 .as_object()
                 .is_none_or(|o| o.len() as u64 >= rule.as_u64().unwrap()),
@@ -140,7 +137,17 @@ fn is(kind: &Value, value: &Value) -> bool {
 }
 
 fn matches(pattern: &Value, text: &str) -> bool {
-    Regex::new(pattern.as_str().unwrap())
-        .unwrap()
-        .is_match(text)
+    thread_local! {
+        static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
+    }
+    let pattern = pattern.as_str().unwrap();
+    COMPILED.with_borrow_mut(|compiled| match compiled.get(pattern) {
+        Some(regex) => regex.is_match(text),
+        None => {
+            let regex = Regex::new(pattern).unwrap();
+            let found = regex.is_match(text);
+            compiled.insert(pattern.to_owned(), regex);
+            found
+        }
+    })
 }

@@ -1,0 +1,419 @@
+//! The files are read once, and become runs of records that follow each other.
+//!
+//! A run ends with its file, and where a line doesn't follow the one before. What a header says is held against the
+//! record before it and the one after it: of the three, the one that doesn't fit the other two was changed.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+
+use self::headers::Pending;
+use super::checkpoints::Signed;
+use super::diagnose::{Found, Run, Seen, Spot, Stray, diagnose};
+use super::envelope::{self, Envelope, NoRecord, Odd};
+use super::lines::{Line, Lines, Next, open};
+use super::trees::Trees;
+use super::{Finding, Kind, Report, VerifyError, conclude};
+use crate::audit::segment::Segment;
+use crate::audit::tree::{Hash, ZERO, sha256};
+
+mod headers;
+
+/// Reads the files, which are in order, and says what was done to them and what is signed.
+pub(super) fn scan(
+    files: &[PathBuf],
+    signed: &[Signed],
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, VerifyError> {
+    let mut scan = Scan::new(files.len(), signed);
+    for (file, path) in files.iter().enumerate() {
+        let error = |source| VerifyError::Read {
+            path: path.clone(),
+            source,
+        };
+        let from = open(path, &mut *progress).map_err(error)?;
+        scan.file(file, from).map_err(error)?;
+        if scan.stopped {
+            break;
+        }
+    }
+    scan.trees.end();
+    scan.count_nodes();
+    scan.seen.replaced = std::mem::take(&mut scan.trees.replaced);
+    let (mut found, last) = diagnose(&scan.seen, files);
+    let spots: Vec<Spot> = found.iter().map(|found| found.spot).collect();
+    found.extend(
+        scan.found
+            .drain(..)
+            .filter(|(spare, found)| !*spare || !spots.contains(&found.spot))
+            .map(|(_, found)| found),
+    );
+    conclude::conclude(&mut scan, signed, last, &mut found);
+    found.sort_by_key(|found| found.spot);
+    let mut report = scan.report;
+    report.findings = found
+        .into_iter()
+        .map(
+            |Found {
+                 kind,
+                 spot,
+                 records,
+                 text,
+             }| Finding {
+                kind,
+                file: files.get(spot.file).map(|path| Arc::from(path.as_path())),
+                line: spot.line,
+                records,
+                text,
+            },
+        )
+        .collect();
+    Ok(report)
+}
+
+/// What is known while the files are read.
+pub(super) struct Scan {
+    files: usize,
+    pub(super) seen: Seen,
+    pub(super) trees: Trees,
+    pub(super) report: Report,
+    /// What is told besides the chain; `true`: only where the chain tells nothing of that line.
+    found: Vec<(bool, Found)>,
+    /// The header of the first file.
+    pub(super) base: Option<Segment>,
+    /// The node's name as JSON.
+    node: Vec<u8>,
+    /// Records that name it, and runs of those that name another.
+    named: u64,
+    others: BTreeMap<Spot, (u64, u64)>,
+    pub(super) last: Option<Last>,
+    run: Option<Open>,
+    header: Option<Pending>,
+    /// The chain broke since its tree was certain.
+    broken: bool,
+    /// More is broken than is looked at.
+    pub(super) stopped: bool,
+}
+
+/// The last record, or what stands before the first.
+#[derive(Clone, Copy)]
+pub(super) struct Last {
+    pub(super) spot: Spot,
+    pub(super) seq: u64,
+    leaf: Hash,
+}
+
+/// A run that may go on.
+struct Open {
+    start: Spot,
+    first: u64,
+    prev: Hash,
+    head: Hash,
+    /// The hash of its last record but one.
+    before: Option<Hash>,
+    vouched: bool,
+}
+
+impl Scan {
+    fn new(files: usize, signed: &[Signed]) -> Scan {
+        Scan {
+            files,
+            seen: Seen::default(),
+            trees: Trees::new(signed),
+            report: Report::default(),
+            found: Vec::new(),
+            base: None,
+            node: Vec::new(),
+            named: 0,
+            others: BTreeMap::new(),
+            last: None,
+            run: None,
+            header: None,
+            broken: false,
+            stopped: false,
+        }
+    }
+
+    fn file(&mut self, file: usize, from: impl Read) -> std::io::Result<()> {
+        let mut lines = Lines::new(from);
+        let mut spot = Spot { file, line: 0 };
+        let newest = file + 1 == self.files;
+        loop {
+            spot.line += 1;
+            match lines.next() {
+                Ok(Next::Line(line)) => {
+                    self.report.bytes += line.marked.len() as u64;
+                    self.line(spot, line, newest);
+                }
+                Ok(Next::TooLong) => self.stray(spot, NoRecord::Garbage, b""),
+                Ok(Next::End) => break,
+                Err(error) if is_damage(error.kind()) => {
+                    let text = format!("can't be decompressed from here on: {error}");
+                    self.tell(Kind::Damaged, spot, None, text);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            if self.seen.runs.len() + self.seen.strays.len() > MANY + 2 * self.files {
+                self.stopped = true;
+                break;
+            }
+        }
+        if spot.line == 1 {
+            match newest {
+                true => self.note(format!("file {} of the log is empty", file + 1)),
+                false => self.tell(
+                    Kind::Header,
+                    spot,
+                    None,
+                    "an empty file has no header".to_owned(),
+                ),
+            }
+        }
+        self.close(lines.last());
+        self.header_alone(newest);
+        Ok(())
+    }
+
+    fn line(&mut self, spot: Spot, line: Line<'_>, newest: bool) {
+        let bytes = line.bytes();
+        if spot.line == 1 {
+            if let Some(header) = Segment::parse(bytes) {
+                return self.header(spot, header);
+            }
+            if !line.ended && newest {
+                return self.note(torn(bytes.len()));
+            }
+            self.no_header(spot, bytes);
+        }
+        if self.node.is_empty() {
+            self.node = node_of(bytes).unwrap_or_default();
+        }
+        let read = match envelope::read(bytes, &self.node) {
+            Ok(envelope) if envelope.seq > LARGEST => Err(NoRecord::Garbage),
+            read => read,
+        };
+        if !line.ended {
+            let follows =
+                read.is_ok_and(|envelope| envelope.odd.is_none() && self.follows(&envelope));
+            match (newest, follows) {
+                (true, true) => self.note(
+                    "the last line has no line feed, as a crash leaves it; it counts".to_owned(),
+                ),
+                (true, false) => {
+                    self.close(line.before);
+                    return self.note(torn(bytes.len()));
+                }
+                (false, _) => {
+                    let text = "the file ends without a line feed, and is not the log's last";
+                    self.found
+                        .push((true, found(Kind::Damaged, spot, None, text.to_owned())));
+                }
+            }
+        }
+        match read {
+            Ok(envelope) => self.record(spot, &envelope, sha256(line.marked), line.before),
+            // told as a header
+            Err(_) if spot.line == 1 => {}
+            Err(what) => self.stray(spot, what, line.before),
+        }
+    }
+
+    fn record(&mut self, spot: Spot, envelope: &Envelope, leaf: Hash, before: &[u8]) {
+        let Envelope { seq, prev, odd } = *envelope;
+        self.report.records += 1;
+        let (from, to) = self.report.span.unwrap_or((seq, seq));
+        self.report.span = Some((from.min(seq), to.max(seq)));
+        self.looks(spot, seq, odd);
+        if self.last.is_none() {
+            // no header says where the log begins
+            self.seen.anchor = Some((seq - 1, prev));
+            self.last = Some(Last {
+                spot: Spot::default(),
+                seq: seq - 1,
+                leaf: prev,
+            });
+            if seq == 1 && prev == ZERO {
+                self.trees.header(&Segment::first(""));
+            }
+        }
+        let follows = self.follows(envelope);
+        let vouched = self.header_before(seq, &prev);
+        self.broken |= !follows;
+        match &mut self.run {
+            Some(run) if follows => {
+                run.before = self.last.map(|last| last.leaf);
+            }
+            _ => {
+                self.close(before);
+                self.run = Some(Open {
+                    start: spot,
+                    first: seq,
+                    prev,
+                    head: leaf,
+                    before: None,
+                    vouched,
+                });
+            }
+        }
+        self.trees.record(seq, &prev, leaf);
+        self.last = Some(Last { spot, seq, leaf });
+    }
+
+    fn follows(&self, envelope: &Envelope) -> bool {
+        self.last
+            .is_some_and(|last| last.seq + 1 == envelope.seq && last.leaf == envelope.prev)
+    }
+
+    /// What the looks of a record tell, besides its hash.
+    fn looks(&mut self, spot: Spot, seq: u64, odd: Option<Odd>) {
+        match odd {
+            None => self.named += 1,
+            Some(Odd::Spelling) => {
+                self.named += 1;
+                if self.found.len() < MANY {
+                    let text = "not spelled as the log's writer does".to_owned();
+                    self.found
+                        .push((true, found(Kind::Changed, spot, Some((seq, seq)), text)));
+                }
+            }
+            Some(Odd::Node) => {
+                let room = self.others.len() < MANY;
+                match self.others.last_entry() {
+                    Some(mut entry) if entry.get().1 + 1 == seq => entry.get_mut().1 = seq,
+                    _ if room => {
+                        self.others.insert(spot, (seq, seq));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Tells the records of another node, or the header, if it alone names another.
+    fn count_nodes(&mut self) {
+        let others = std::mem::take(&mut self.others);
+        if self.named == 0 && self.report.records > 1 && !others.is_empty() {
+            let spot = Spot { file: 0, line: 1 };
+            let text = "it names another node than all records do".to_owned();
+            return self.tell(Kind::Header, spot, None, text);
+        }
+        for (spot, records) in others {
+            let text = "of another node".to_owned();
+            self.found
+                .push((true, found(Kind::Changed, spot, Some(records), text)));
+        }
+    }
+
+    fn stray(&mut self, start: Spot, what: NoRecord, before: &[u8]) {
+        self.close(before);
+        self.broken = true;
+        match self.seen.strays.last_mut() {
+            Some(last)
+                if last.start.file == start.file
+                    && last.start.line + last.lines == start.line
+                    && last.what == what =>
+            {
+                last.lines += 1;
+            }
+            _ => self.seen.strays.push(Stray {
+                start,
+                lines: 1,
+                what,
+            }),
+        }
+    }
+
+    /// Ends the run, whose last line is this one. Its last record is a run of its own: only what follows it can vouch
+    /// for it.
+    fn close(&mut self, line: &[u8]) {
+        let (Some(open), Some(last)) = (self.run.take(), self.last) else {
+            return;
+        };
+        let Open {
+            start,
+            first,
+            prev,
+            head,
+            before,
+            vouched,
+        } = open;
+        let run = Run {
+            start,
+            first,
+            last: last.seq,
+            prev,
+            head,
+            tail: last.leaf,
+            vouched,
+            // where the line isn't at hand any more, nothing is said of it
+            broken: !line.is_empty() && serde_json::from_slice::<IgnoredAny>(line).is_err(),
+        };
+        match before {
+            None => self.seen.runs.push(run),
+            Some(before) => {
+                self.seen.runs.push(Run {
+                    last: last.seq - 1,
+                    tail: before,
+                    broken: false,
+                    ..run
+                });
+                self.seen.runs.push(Run {
+                    start: last.spot,
+                    first: last.seq,
+                    prev: before,
+                    head: last.leaf,
+                    vouched: false,
+                    ..run
+                });
+            }
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        self.report.notes.push(text);
+    }
+
+    fn tell(&mut self, kind: Kind, spot: Spot, records: Option<(u64, u64)>, text: String) {
+        self.found.push((false, found(kind, spot, records, text)));
+    }
+}
+
+fn found(kind: Kind, spot: Spot, records: Option<(u64, u64)>, text: String) -> Found {
+    Found {
+        kind,
+        spot,
+        records,
+        text,
+    }
+}
+
+/// The node's name as JSON, as a line says it.
+fn node_of(line: &[u8]) -> Option<Vec<u8>> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        node: String,
+    }
+    let Named { node } = serde_json::from_slice(line).ok()?;
+    serde_json::to_vec(&node).ok()
+}
+
+fn torn(bytes: usize) -> String {
+    format!("the log ends in half a line of {bytes} bytes, as a crash leaves it; it doesn't count")
+}
+
+/// Compressed bytes that aren't.
+fn is_damage(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof
+    )
+}
+
+/// So many breaks are looked at.
+const MANY: usize = 10_000;
+/// No number of a record is larger.
+const LARGEST: u64 = 1 << 53;
