@@ -59,11 +59,11 @@ pub(super) enum Next {
 }
 
 impl Lines {
-    /// Opens a file at an offset. `None` where there is nothing in it, or it is no file.
+    /// Opens a file at an offset. `None` where there is nothing in it.
     pub(super) fn open(path: &Path, offset: u64) -> io::Result<Option<Lines>> {
-        let file = File::open(path)?;
+        let file = regular(path)?;
         let metadata = file.metadata()?;
-        if !metadata.is_file() || metadata.len() == 0 {
+        if metadata.len() == 0 {
             return Ok(None);
         }
         let gzip = path.extension().is_some_and(|extension| extension == "gz");
@@ -143,6 +143,14 @@ impl Lines {
     }
 }
 
+/// Opens a regular file. What is read from a pipe is gone for the one who should have it, so none is even opened.
+fn regular(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
 /// Device and inode of what is at this path; `None` where nothing is.
 pub(super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     match std::fs::metadata(path) {
@@ -154,7 +162,7 @@ pub(super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
 
 /// The last whole lines of the file at this path, as much as fits into the bytes.
 pub(super) fn ending(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = regular(path)?;
     let len = file.metadata()?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(bytes)))?;
     let mut end = Vec::new();

@@ -379,3 +379,16 @@ fn open_spans_outlive_a_crash() {
     // the outcome's record knows its trace as well
     assert_eq!(records[5].trace_id.len(), 16);
 }
+
+/// What is read from a pipe is gone for its reader.
+#[test]
+fn a_pipe_is_left_alone() {
+    let log = Log::new();
+    fs::remove_file(&log.path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&log.path).status();
+    assert!(made.unwrap().success());
+    let receiver = Receiver::taking();
+    let running = ship(&log, &receiver);
+    running.counts(r#"portcullis_ship_failures_total{cause="read"} 2"#);
+    running.finish();
+}
