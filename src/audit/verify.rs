@@ -152,12 +152,6 @@ pub enum VerifyError {
         /// The system's reason.
         source: io::Error,
     },
-    /// There is no log.
-    #[error("{path}: no log is there", path = path.display())]
-    NoLog {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
 }
 
 /// The files of the log whose current one is at `path`, the oldest first.

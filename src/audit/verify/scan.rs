@@ -149,7 +149,12 @@ impl Scan {
                     self.line(spot, line, newest);
                 }
                 Ok(Next::TooLong) => self.stray(spot, NoRecord::Garbage, b""),
-                Ok(Next::End) => break,
+                Ok(Next::End) => {
+                    if spot.line == 1 {
+                        self.note(format!("file {} of the log is empty", file + 1));
+                    }
+                    break;
+                }
                 Err(error) if is_damage(error.kind()) => {
                     let text = format!("can't be decompressed from here on: {error}");
                     self.tell(Kind::Damaged, spot, None, text);
@@ -160,17 +165,6 @@ impl Scan {
             if self.seen.runs.len() + self.seen.strays.len() > MANY + 2 * self.files {
                 self.stopped = true;
                 break;
-            }
-        }
-        if spot.line == 1 {
-            match newest {
-                true => self.note(format!("file {} of the log is empty", file + 1)),
-                false => self.tell(
-                    Kind::Header,
-                    spot,
-                    None,
-                    "an empty file has no header".to_owned(),
-                ),
             }
         }
         self.close(lines.last());

@@ -54,16 +54,25 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> io::Result<Exit> {
 
 fn look(args: &Args) -> Result<(Report, Option<Verifier>), String> {
     let key = args.key.as_deref().map(read_key).transpose()?;
-    let files = log_files(&args.files)?;
     let trusted = key.as_ref().map(|key| Trusted {
         key,
         checkpoints: &args.checkpoints,
     });
-    let mut progress = Progress::over(&files, !args.json);
-    let report = verify(&files, trusted, &mut |bytes| progress.read(bytes));
-    drop(progress);
-    let report = report.map_err(|error| error.to_string())?;
-    Ok((report, key))
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let files = log_files(&args.files)?;
+        let mut progress = Progress::over(&files, !args.json);
+        let report = verify(&files, trusted, &mut |bytes| progress.read(bytes));
+        drop(progress);
+        // a log that was rotated meanwhile looks as if a file were missing
+        let whole = report
+            .as_ref()
+            .is_ok_and(|report| report.findings.is_empty());
+        if whole || tries == 0 || log_files(&args.files)? == files {
+            return Ok((report.map_err(|error| error.to_string())?, key));
+        }
+    }
 }
 
 /// The files that are meant by those given.
@@ -242,5 +251,7 @@ fn as_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
+/// So often a log is read that is rotated meanwhile.
+const TRIES: u32 = 3;
 /// More findings are counted only.
 const SHOWN: usize = 200;
