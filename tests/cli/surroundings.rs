@@ -68,9 +68,14 @@ fn health_is_asked_over_http() {
         let mut heads = Vec::new();
         for status in ["200 OK", "503 Service Unavailable"] {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut head = [0; 1024];
-            let read = stream.read(&mut head).unwrap();
-            heads.push(String::from_utf8(head[..read].to_vec()).unwrap());
+            let mut head = Vec::new();
+            // to its end: what is left unread when a connection closes resets it
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            heads.push(String::from_utf8(head).unwrap());
             write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
         }
         heads
