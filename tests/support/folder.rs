@@ -37,18 +37,17 @@ impl Drop for Folder {
     }
 }
 
-/// Every file below the folder that is called `audit.…`.
+/// Every file below the folder that is called `audit.…`, but for what lies beside a log and isn't one.
 fn logs(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let entries = fs::read_dir(folder).into_iter().flatten();
     for path in entries.map_while(Result::ok).map(|entry| entry.path()) {
-        let named = |start| {
-            path.file_name()
-                .is_some_and(|n| n.to_string_lossy().starts_with(start))
-        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = ["checkpoints", "key", "torn", "shipped"];
+        let is_log = name.starts_with("audit.") && !beside.iter().any(|end| name.ends_with(end));
         if path.is_dir() {
             found.extend(logs(&path));
-        } else if path.is_file() && named("audit.") {
+        } else if path.is_file() && is_log {
             found.push(path);
         }
     }
