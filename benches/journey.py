@@ -132,6 +132,7 @@ class World:
         binary = self.options.before if name == "before" else self.target / "portcullis"
         shutil.copy(HERE / "support/policy.yaml", self.folder)
         settings = self.fill("gateway.yaml", PORT=port, UPSTREAM=self.upstream.rpartition(":")[2], LOG="warn")
+        settings = settings.rename(self.folder / f"{name}.yaml")
         text = settings.read_text().replace("audit.jsonl", f"{name}.jsonl")
         if name in ("buffered", "strict"):
             text = text.replace("durability: written", f"durability: {name}")
@@ -139,7 +140,6 @@ class World:
             subprocess.run([binary, "audit", "init", "bench", "--key", self.folder / "audit.key"],
                            check=True, stdout=subprocess.DEVNULL)
             text = text.replace("audit:\n", "audit:\n  checkpoints: { key: audit.key, every: 1s }\n")
-        settings = settings.with_name(f"{name}.yaml")
         settings.write_text(text)
         self.ready(name, port, self.spawn([binary, "serve", "--config", settings]).pid)
 

@@ -25,9 +25,10 @@ pub fn leaf(line: &[u8]) -> Hash {
 /// The hash of two subtrees.
 pub fn node(left: &Hash, right: &Hash) -> Hash {
     let mut text = [NODE; 65];
-    for (to, from) in text.iter_mut().skip(1).zip(left.iter().chain(right)) {
-        *to = *from;
-    }
+    let (_, hashes) = text.split_at_mut(1);
+    let (first, second) = hashes.split_at_mut(left.len());
+    first.copy_from_slice(left);
+    second.copy_from_slice(right);
     sha256(&text)
 }
 
