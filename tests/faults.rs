@@ -16,6 +16,8 @@
     reason = "a test that can't go on should say where, and a test binary has no API"
 )]
 
+#[path = "faults/auditor.rs"]
+mod auditor;
 #[path = "faults/clock.rs"]
 mod clock;
 #[path = "faults/disk.rs"]
