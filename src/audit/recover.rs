@@ -8,17 +8,17 @@
 //! they mean is `portcullis audit verify`'s to say.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::encode;
-use super::segment::{COMPRESSED, Segment, closed_files, suffixed};
+use super::files;
+use super::segment::{Segment, closed_files, suffixed};
 use super::sink::{Current, advance};
 use super::tree::{self, Hash, Tree, ZERO};
 
@@ -163,16 +163,7 @@ struct Peek<'a> {
 }
 
 fn scan_file(path: &Path, asked: Option<u64>) -> io::Result<Scanned> {
-    let file = File::open(path)?;
-    let compressed = path
-        .as_os_str()
-        .as_encoded_bytes()
-        .ends_with(COMPRESSED.as_bytes());
-    let file: Box<dyn io::Read> = match compressed {
-        true => Box::new(MultiGzDecoder::new(file)),
-        false => Box::new(file),
-    };
-    let mut reader = BufReader::with_capacity(READ_BYTES, file);
+    let mut reader = files::open(path)?;
     let mut scanned = Scanned {
         first: None,
         at: Segment::first(""),
@@ -292,6 +283,5 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Read> 
     Ok(read)
 }
 
-const READ_BYTES: usize = 256 << 10;
 /// Longer than any record: the head of a request is far smaller.
 const LINE_BYTES: u64 = 4 << 20;

@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver as Heads, channel};
 
 use portcullis::app::{App, Running};
 use portcullis::config::Config;
+use std::time::{Duration, Instant};
+
 use tempfile::TempDir;
 
 use super::receiver::{Receiver, logs, seq, text};
@@ -55,6 +57,20 @@ impl Gateway {
         let path = self.folder.path().join("portcullis.yaml");
         std::fs::write(path, text_with(self.upstream, ship)).unwrap();
         self.running.reload().await.unwrap();
+    }
+
+    /// Waits until it is on record beside the log that all up to this record was taken. What ends before is sent again.
+    fn shipped(&self, last: u64) {
+        let cursor = self.folder.path().join("audit.jsonl.shipped");
+        let started = Instant::now();
+        let seq = || -> Option<u64> {
+            let text = std::fs::read_to_string(&cursor).ok()?;
+            serde_json::from_str::<serde_json::Value>(&text).ok()?["seq"].as_u64()
+        };
+        while seq() != Some(last) {
+            assert!(started.elapsed() < Duration::from_secs(20), "{:?}", seq());
+            std::thread::yield_now();
+        }
     }
 
     /// The answer to a GET of this path.
@@ -145,9 +161,11 @@ async fn a_reload_puts_another_receiver_in_force() {
     gateway.get("/open", "");
     // start, decision, outcome
     first.records(1..=3);
+    gateway.shipped(3);
     gateway.ship(&to(&second)).await;
     gateway.get("/open", "");
     second.records(4..=6);
+    gateway.shipped(6);
     gateway.ship("off").await;
     gateway.get("/open", "");
     gateway.ship(&to(&first)).await;
