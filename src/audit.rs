@@ -88,6 +88,12 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
+    /// The checkpoints so far are of another key.
+    #[error("audit: {path}: signed by another key; a new key needs a new file", path = path.display())]
+    OtherKey {
+        /// The file of checkpoints.
+        path: PathBuf,
+    },
     /// A file that is to take checkpoints holds something else.
     #[error("audit: {path}: not a file of checkpoints", path = path.display())]
     NotCheckpoints {
@@ -149,6 +155,7 @@ impl Audit {
             && !checkpoints.go_on(&found)
         {
             tracing::error!("the log isn't the one that its last checkpoint was signed for");
+            metrics.audit().failures.inc();
             events.push(Event::sink(SinkState::Contradicted));
         }
         sink.go_on(found.at, &found.current)?;
@@ -387,7 +394,7 @@ fn recover(
         source,
     };
     let asked = checkpoints.and_then(Checkpoints::last_size);
-    let found = recover::scan(&path, &config.node, asked).map_err(error)?;
+    let found = recover::scan(&path, &config.node, asked)?;
     let mut tell = |state, count| {
         events.push(Event::Sink {
             state,
@@ -397,8 +404,8 @@ fn recover(
         });
     };
     match &found.tail {
-        Some(Tail::Torn(bytes, text)) => {
-            recover::set_aside(&path, text).map_err(error)?;
+        Some(Tail::Torn(bytes)) => {
+            recover::set_aside(&path, *bytes).map_err(error)?;
             sink.cut(*bytes).map_err(error)?;
             tell(SinkState::Torn, *bytes);
         }

@@ -4,14 +4,16 @@
 //! and none is signed any more once the log is found not to be the one that was signed for. A way out is a new key with
 //! a new file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::AuditError;
-use super::note::{Checkpoint, Signer, notes};
+use super::note::{Checkpoint, NoteError, Signer, notes};
 use super::recover::Found;
+use super::sink::file::is_at;
 use super::tree::Hash;
 use crate::config;
 
@@ -19,6 +21,7 @@ use crate::config;
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     signer: Arc<Signer>,
+    path: PathBuf,
     file: File,
     last: Option<Checkpoint>,
     contradicted: bool,
@@ -32,14 +35,19 @@ impl Checkpoints {
             path: path.clone(),
             source,
         };
-        let mut options = OpenOptions::new();
-        // what is in it isn't secret; who may write to it is the log's owner
-        options.append(true).read(true).create(true).mode(0o644);
-        let file = options.open(path).map_err(error)?;
+        let file = open(path).map_err(error)?;
         let found = file.metadata().map_err(error)?;
         let none = || AuditError::NotCheckpoints { path: path.clone() };
         if !found.is_file() {
             return Err(none());
+        }
+        // two logs under one key would be two histories
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(AuditError::Locked { path: path.clone() });
+            }
+            Err(TryLockError::Error(source)) => return Err(error(source)),
         }
         let text = end_of(&file, found.len()).map_err(error)?;
         let text = String::from_utf8(text).map_err(|_| none())?;
@@ -49,6 +57,9 @@ impl Checkpoints {
         let half = text.get(whole..).unwrap_or_default();
         let last = match last.transpose() {
             Ok(last) if verifier.begins(half) => last,
+            Err(NoteError::OtherKey) => {
+                return Err(AuditError::OtherKey { path: path.clone() });
+            }
             Ok(_) | Err(_) => return Err(none()),
         };
         if !half.is_empty() {
@@ -57,6 +68,7 @@ impl Checkpoints {
         }
         Ok(Checkpoints {
             signer: config.signer.clone(),
+            path: path.clone(),
             file,
             last,
             contradicted: false,
@@ -84,6 +96,13 @@ impl Checkpoints {
 
     /// Signs a tree and appends the checkpoint. On an error there is none, and the file is as it was.
     pub(super) fn sign(&mut self, size: u64, root: Hash) -> io::Result<()> {
+        if !is_at(&self.file, &self.path)? {
+            let path = self.path.display();
+            tracing::warn!(%path, "the file of checkpoints was moved or removed; a new one is begun");
+            let file = open(&self.path)?;
+            file.try_lock()?;
+            self.file = file;
+        }
         let note = self.signer.sign(size, root) + "\n";
         let len = self.file.metadata()?.len();
         let written = self.file.write_all(note.as_bytes());
@@ -95,6 +114,13 @@ impl Checkpoints {
         self.last = Some(Checkpoint { origin, size, root });
         Ok(())
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // what is in it isn't secret; who may write to it is the log's owner
+    options.append(true).read(true).create(true).mode(0o644);
+    options.open(path)
 }
 
 /// The file's end, from the beginning of a note or of its signatures on: it holds the last note whole.

@@ -8,17 +8,19 @@
 //! they mean is `portcullis audit verify`'s to say.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::OpenOptions;
-use std::io::{self, BufRead, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::AuditError;
 use super::encode;
 use super::files;
-use super::segment::{Segment, closed_files, suffixed};
+use super::segment::{ASIDE, Segment, closed_as, closed_files, suffixed};
 use super::sink::{Current, advance};
 use super::tree::{self, Hash, Tree, ZERO};
 
@@ -44,8 +46,8 @@ pub(super) struct Found {
 /// An end without line feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// Half a line of so many bytes; its text, where it isn't longer than any record.
-    Torn(u64, Vec<u8>),
+    /// Half a line of so many bytes.
+    Torn(u64),
     /// A whole record that lacks only its line feed.
     Unended,
 }
@@ -67,14 +69,30 @@ impl Found {
 
 /// Reads back from the file at `path` and its closed predecessors. `asked` is the size of the tree whose root is
 /// wanted: that of the last checkpoint.
-pub(super) fn scan(path: &Path, node: &str, asked: Option<u64>) -> io::Result<Found> {
+///
+/// # Errors
+/// The current file can't be read. An older one that can't is told among what is unreadable, and what is before it is left
+/// alone: what it would have closed isn't known.
+pub(super) fn scan(path: &Path, node: &str, asked: Option<u64>) -> Result<Found, AuditError> {
+    let error = |source| AuditError::Recover {
+        path: path.to_owned(),
+        source,
+    };
     let mut found = Found::nothing(node);
     let mut stands = false;
     let mut open = HashMap::new();
     let mut closed = HashSet::new();
-    let older = closed_files(path)?.into_iter().rev();
+    let older = predecessors(path).map_err(error)?;
     for (age, file) in std::iter::once(path.to_owned()).chain(older).enumerate() {
-        let mut scanned = scan_file(&file, asked)?;
+        let (mut scanned, read) = scan_file(&file, asked);
+        if let Err(source) = read {
+            if age == 0 {
+                return Err(error(source));
+            }
+            tracing::error!(error = %source, file = %file.display(), "a closed file can't be read to its end");
+            scanned.unreadable += 1;
+            scanned.started = true;
+        }
         if age == 0 {
             found.tail = scanned.tail.take();
             found.current = match (scanned.first.take(), scanned.lines) {
@@ -116,12 +134,61 @@ pub(super) fn scan(path: &Path, node: &str, asked: Option<u64>) -> io::Result<Fo
     Ok(found)
 }
 
-/// Keeps half a line beside the log: what it would have said is nobody's to guess.
-pub(super) fn set_aside(log: &Path, text: &[u8]) -> io::Result<()> {
+/// Keeps the log's last bytes, half a line, beside it: what it would have said is nobody's to guess.
+pub(super) fn set_aside(log: &Path, bytes: u64) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
-    let mut file = options.open(suffixed(log, ".torn"))?;
-    file.write_all(&[text, b"\n"].concat())
+    let mut aside = options.open(suffixed(log, ".torn"))?;
+    let mut file = File::open(log)?;
+    let from = file.metadata()?.len().saturating_sub(bytes);
+    file.seek(SeekFrom::Start(from))?;
+    io::copy(&mut file, &mut aside)?;
+    aside.write_all(b"\n")
+}
+
+/// The files before the current one, the newest first. Beside those that were closed here there may be some that an
+/// external tool moved to names of its own, and told this process nothing: they begin as a log's files do.
+fn predecessors(log: &Path) -> io::Result<Vec<PathBuf>> {
+    let own = closed_files(log)?;
+    let numbered = own.iter().filter_map(|file| {
+        let (first, _) = closed_as(log, file)?;
+        Some((
+            first.checked_sub(1)?,
+            true,
+            SystemTime::UNIX_EPOCH,
+            file.clone(),
+        ))
+    });
+    let mut found: Vec<_> = numbered.collect();
+    let folder = log.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let name = log.file_name().unwrap_or_default().as_encoded_bytes();
+    for entry in folder.unwrap_or(Path::new(".")).read_dir()? {
+        let entry = entry?;
+        let (file, other) = (entry.path(), entry.file_name());
+        let Some(rest) = other.as_encoded_bytes().strip_prefix(name) else {
+            continue;
+        };
+        let ours = rest.is_empty() || rest.starts_with(ASIDE) || closed_as(log, &file).is_some();
+        if ours || rest == b".new" || rest.ends_with(b".tmp") {
+            continue;
+        }
+        let metadata = std::fs::metadata(&file)
+            .ok()
+            .filter(|found| found.is_file());
+        if let (Some(metadata), Some(first)) = (metadata, first_line(&file)) {
+            found.push((first.seq, false, metadata.modified()?, file));
+        }
+    }
+    // of two that begin alike, such as a copy that somebody made, the one counts that was closed here or written last
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found.dedup_by_key(|(seq, ..)| *seq);
+    Ok(found.into_iter().map(|(.., file)| file).collect())
+}
+
+fn first_line(file: &Path) -> Option<Segment> {
+    let mut line = Vec::new();
+    read_line(&mut files::open(file).ok()?, &mut line).ok()?;
+    Segment::parse(&line)
 }
 
 /// One file's part.
@@ -162,8 +229,8 @@ struct Peek<'a> {
     event: Option<&'a str>,
 }
 
-fn scan_file(path: &Path, asked: Option<u64>) -> io::Result<Scanned> {
-    let mut reader = files::open(path)?;
+/// What a file holds, as far as it can be read.
+fn scan_file(path: &Path, asked: Option<u64>) -> (Scanned, io::Result<()>) {
     let mut scanned = Scanned {
         first: None,
         at: Segment::first(""),
@@ -177,42 +244,49 @@ fn scan_file(path: &Path, asked: Option<u64>) -> io::Result<Scanned> {
         unlinked: 0,
         root: None,
     };
-    let mut line = Vec::new();
-    loop {
-        let Read { length, ended } = read_line(&mut reader, &mut line)?;
-        if length == 0 {
-            return Ok(scanned);
-        }
-        let first = match scanned.lines {
-            0 if ended => Segment::parse(&line),
-            _ => None,
-        };
-        if let Some(first) = first {
-            scanned.at = first.clone();
-            scanned.first = Some(first);
-            scanned.look_for(asked);
-            scanned.lines += 1;
-            continue;
-        }
-        match (serde_json::from_slice::<Peek<'_>>(&line), ended) {
-            (Ok(peek), _) => {
-                scanned.note(&peek, &line);
-                scanned.look_for(asked);
-                if !ended {
-                    scanned.tail = Some(Tail::Unended);
-                }
-            }
-            (Err(_), true) => scanned.unreadable += 1,
-            (Err(_), false) => {
-                scanned.tail = Some(Tail::Torn(length, std::mem::take(&mut line)));
-                continue;
-            }
-        }
-        scanned.lines += 1;
-    }
+    let read = files::open(path).and_then(|mut reader| scanned.read(&mut reader, asked));
+    (scanned, read)
 }
 
 impl Scanned {
+    fn read(&mut self, reader: &mut impl BufRead, asked: Option<u64>) -> io::Result<()> {
+        let scanned = self;
+        let mut line = Vec::new();
+        loop {
+            let Read { length, ended } = read_line(reader, &mut line)?;
+            if length == 0 {
+                return Ok(());
+            }
+            let first = match scanned.lines {
+                0 => Segment::parse(&line),
+                _ => None,
+            };
+            if let Some(first) = first {
+                scanned.at = first.clone();
+                scanned.first = Some(first);
+                scanned.look_for(asked);
+                scanned.lines += 1;
+                scanned.tail = (!ended).then_some(Tail::Unended);
+                continue;
+            }
+            match (serde_json::from_slice::<Peek<'_>>(&line), ended) {
+                (Ok(peek), _) => {
+                    scanned.note(&peek, &line);
+                    scanned.look_for(asked);
+                    if !ended {
+                        scanned.tail = Some(Tail::Unended);
+                    }
+                }
+                (Err(_), true) => scanned.unreadable += 1,
+                (Err(_), false) => {
+                    scanned.tail = Some(Tail::Torn(length));
+                    continue;
+                }
+            }
+            scanned.lines += 1;
+        }
+    }
+
     fn note(&mut self, record: &Peek<'_>, line: &[u8]) {
         if record.prev != std::str::from_utf8(&encode::hex_digits(&self.at.prev)).ok() {
             self.unlinked += 1;

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -51,8 +51,6 @@ pub(super) struct Sink {
     doubtful: u64,
     /// How much of the batch's first line is already out.
     torn: usize,
-    /// When it was last seen that the file has a name.
-    named: Instant,
     /// Who looks after closed files.
     keeper: Option<Sender<Job>>,
 }
@@ -126,7 +124,6 @@ impl Sink {
             strict: false,
             doubtful: 0,
             torn: 0,
-            named: Instant::now(),
             keeper: None,
         }
     }
@@ -217,16 +214,16 @@ impl Sink {
             self.doubtful = 0;
         }
         if self.torn == 0 {
-            written.removed = self.begin_anew_if_removed()?;
             written.rotation_failed = self.rotate_if_due().err();
         }
-        let (done, outcome) = put(&mut self.file, lines.bytes(), self.torn);
+        let (mut done, mut outcome) = self.put_through(lines.bytes());
+        if outcome.is_ok() && self.regular && self.is_lost(done)? {
+            // what was written is in no file that anybody finds: all of it goes to a new one
+            written.removed = true;
+            self.torn = 0;
+            (done, outcome) = self.put_through(lines.bytes());
+        }
         let new = (done - self.torn) as u64;
-        self.len += new;
-        let outcome = match outcome {
-            Ok(()) if self.strict => self.file.sync_data(),
-            outcome => outcome,
-        };
         let Err(error) = outcome else {
             self.torn = 0;
             for leaf in lines.clear() {
@@ -252,6 +249,42 @@ impl Sink {
         Err(error)
     }
 
+    /// Writes what isn't out of these lines, and in `strict` puts it on the disk. Gives back how many bytes are out.
+    fn put_through(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+        let (done, outcome) = put(&mut self.file, lines, self.torn);
+        self.len += (done - self.torn) as u64;
+        match outcome {
+            Ok(()) if self.strict => (done, self.file.sync_data()),
+            outcome => (done, outcome),
+        }
+    }
+
+    /// Whether lines, of which so many bytes were just written, went to a file that has no name any more, or was emptied
+    /// before them. A new file is begun then. One that was only moved keeps its records, and is written to until a hangup.
+    fn is_lost(&mut self, bytes: usize) -> io::Result<bool> {
+        let found = self.file.metadata()?;
+        if found.nlink() == 0 {
+            self.reopen().map_err(|error| match error {
+                AuditError::Open { source, .. } => source,
+                error => io::Error::other(error),
+            })?;
+            return Ok(true);
+        }
+        if found.len() >= self.len {
+            return Ok(false);
+        }
+        if found.len() == bytes as u64 {
+            self.file.set_len(0)?;
+            self.len = 0;
+            self.head()?;
+            return Ok(true);
+        }
+        // cut in the middle by whomever: it keeps what it has, and the log goes on in a new file
+        let path = self.path.clone().unwrap_or_default();
+        self.begin(&path, &unchained(&path))?;
+        Ok(true)
+    }
+
     /// The line that says where the file begins.
     fn head(&mut self) -> io::Result<()> {
         let line = self.at.line()? + "\n";
@@ -265,33 +298,6 @@ impl Sink {
         }
         self.rotation.began = Timestamp::now();
         Ok(())
-    }
-
-    /// What is written to a file that has no name any more is gone with the process. A file that was only moved
-    /// keeps its records, and is written to until a hangup. One that was emptied in place begins anew.
-    fn begin_anew_if_removed(&mut self) -> io::Result<bool> {
-        if !self.regular || self.named.elapsed() < LOOK_EVERY {
-            return Ok(false);
-        }
-        let found = self.file.metadata()?;
-        if found.len() == 0 {
-            self.len = 0;
-            self.head()?;
-        } else if found.len() < self.len {
-            // lines came before it was seen: they keep their place in the chain, in a file without a first line
-            let path = self.path.clone().unwrap_or_default();
-            self.begin(&path, &unchained(&path))?;
-        }
-        let removed = found.nlink() == 0;
-        if removed {
-            self.reopen().map_err(|error| match error {
-                AuditError::Open { source, .. } => source,
-                error => io::Error::other(error),
-            })?;
-        }
-        // Not before: where no new file can be had, the next line must not go to the old one.
-        self.named = Instant::now();
-        Ok(removed)
     }
 
     /// Cuts bytes off the file's end. The length is asked anew: an external tool may have emptied the file.
@@ -484,8 +490,5 @@ pub(super) fn advance(at: &mut Segment, leaf: Hash) {
     at.tree.push(leaf);
 }
 
-/// How often it is looked whether the file was removed: seldom enough to cost nothing under load, and before each
-/// write where there is none.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Longer than any file's first line: 64 hashes and what stands before them.
 const HEAD_BYTES: usize = 16 << 10;

@@ -1,7 +1,7 @@
 //! The sections about the process: policies, audit, admin, limits, timeouts, workers and log.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
@@ -69,7 +69,7 @@ pub(super) fn audit(file: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Audit> {
             if stdout {
                 cx.problem(&at, "checkpoints need a log in a file");
             }
-            checkpoints(&at, cx)
+            checkpoints(&at, &to, cx)
         });
     let node = reader.text("node", cx).unwrap_or_default();
     if node.len() > 253 || node.chars().any(char::is_control) {
@@ -99,7 +99,7 @@ pub(super) fn audit(file: &Reader<'_>, cx: &mut Loader<'_>) -> Option<Audit> {
 }
 
 /// Signed checkpoints, with their key.
-fn checkpoints(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Checkpoints> {
+fn checkpoints(at: &At<'_>, log: &AuditTarget, cx: &mut Loader<'_>) -> Option<Checkpoints> {
     if matches!(at.node.value, Yaml::Text(_)) {
         cx.problem(at, "expected `off`, or a mapping with `key`");
         return None;
@@ -114,7 +114,23 @@ fn checkpoints(at: &At<'_>, cx: &mut Loader<'_>) -> Option<Checkpoints> {
             return None;
         }
     };
-    let to = cx.path(&reader.value("to")?)?;
+    let to_at = reader.value("to")?;
+    let to = cx.path(&to_at)?;
+    let name = |path: &Path| {
+        path.file_name()
+            .unwrap_or_default()
+            .as_encoded_bytes()
+            .to_owned()
+    };
+    if let AuditTarget::File(log) = log
+        && to.parent() == log.parent()
+        && name(&to).starts_with(&name(log))
+    {
+        cx.problem(
+            &to_at,
+            "this is the name of the log, or begins as those of its files do",
+        );
+    }
     Some(Checkpoints {
         signer: Arc::new(signer),
         to,

@@ -138,7 +138,6 @@ fn a_log_that_lacks_what_was_signed_is_signed_for_no_more() {
 
 #[test]
 fn a_file_that_holds_something_else_is_left_alone() {
-    let other = Signer::generate("example.com/n1").unwrap().sign(1, [0; 32]);
     let device = config::Checkpoints {
         to: "/dev/zero".into(),
         ..signed(Path::new("x"), Duration::MAX).checkpoints.unwrap()
@@ -148,7 +147,7 @@ fn a_file_that_holds_something_else_is_left_alone() {
         matches!(error, AuditError::NotCheckpoints { .. }),
         "{error}"
     );
-    for text in ["a letter\n", "a\n\nb\n\nc\n", &format!("{other}\n")] {
+    for text in ["a letter\n", "a\n\nb\n\nc\n"] {
         let (_folder, path) = folder();
         let config = signed(&path, Duration::from_secs(3600));
         let to = &config.checkpoints.as_ref().unwrap().to;
@@ -177,6 +176,69 @@ fn half_a_checkpoint_is_cut_off() {
     }
     let all = checkpoints(&config, &path);
     assert_eq!(all.len(), note.len() - 2);
+}
+
+#[test]
+fn two_logs_have_no_file_of_checkpoints_together() {
+    let (folder, path) = folder();
+    let config = signed(&path, Duration::from_secs(3600));
+    let (audit, _) = open(&config).unwrap();
+    let other = config::Audit {
+        to: AuditTarget::File(folder.path().join("other.jsonl")),
+        ..config.clone()
+    };
+    let error = open(&other).unwrap_err();
+    assert!(matches!(error, AuditError::Locked { .. }), "{error}");
+    drop(audit);
+    again(&other);
+}
+
+#[test]
+fn a_new_key_needs_a_new_file() {
+    let (_folder, path) = folder();
+    let config = signed(&path, Duration::from_secs(3600));
+    open(&config).unwrap();
+    let other = signed(&path, Duration::from_secs(3600));
+    let error = loop {
+        match open(&other).unwrap_err() {
+            AuditError::Locked { .. } => std::thread::yield_now(),
+            error => break error,
+        }
+    };
+    let to = other.checkpoints.unwrap().to;
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "audit: {}: signed by another key; a new key needs a new file",
+            to.display()
+        )
+    );
+}
+
+#[test]
+fn checkpoints_go_on_in_a_new_file_where_theirs_was_moved_or_removed() {
+    for remove in [false, true] {
+        let (_folder, path) = folder();
+        let config = signed(&path, Duration::from_millis(5));
+        let to = config.checkpoints.as_ref().unwrap().to.clone();
+        let (audit, _) = open(&config).unwrap();
+        let started = Instant::now();
+        let wait = || {
+            while !fs::read_to_string(&to).is_ok_and(|text| notes(&text).count() > 0) {
+                assert!(started.elapsed() < Duration::from_secs(20), "none came");
+                std::thread::yield_now();
+            }
+        };
+        wait();
+        match remove {
+            true => fs::remove_file(&to).unwrap(),
+            false => fs::rename(&to, to.with_extension("moved")).unwrap(),
+        }
+        decide(&audit, &deny()).unwrap();
+        wait();
+        audit.close();
+        assert_eq!(checkpoints(&config, &path).last().unwrap().size, 3);
+    }
 }
 
 /// A disk that is full for checkpoints alone: told once, and records go on.

@@ -255,6 +255,101 @@ fn lines_that_are_no_records_are_told() {
     }
 }
 
+/// A tool moved the file while nobody listened to hangups: numbers and chain go on, and what was open is closed.
+#[test]
+fn a_file_that_was_moved_while_nobody_ran_is_gone_on_from() {
+    for (moved, empty) in [("audit.jsonl-20261122", false), ("audit.jsonl.1", true)] {
+        let (folder, path) = folder();
+        let mut at = Segment::first("n1");
+        let older = file(&mut at, &[start_line(1), decision_line(2, 1, "permit")]);
+        // a copy that somebody made earlier, and what isn't a log's
+        let copy = folder.path().join("audit.jsonl.bak");
+        fs::write(&copy, older.split_at(200).0).unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+        File::options()
+            .write(true)
+            .open(&copy)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+        fs::write(folder.path().join(moved), &older).unwrap();
+        fs::write(folder.path().join("audit.jsonl.txt"), "a letter\n").unwrap();
+        if empty {
+            fs::write(&path, "").unwrap();
+        }
+        let (audit, _) = open(&written(&path)).unwrap();
+        drop(audit);
+        let text = text_of(&path);
+        assert_eq!(text.lines().next(), Some(&*at.line().unwrap()), "{moved}");
+        let records = records(&path);
+        assert_eq!(kinds(&records), ["Unknown", "Start", "Stop"], "{moved}");
+        assert_eq!(ids(&records), [id(1)]);
+    }
+}
+
+#[test]
+fn a_first_line_that_lacks_only_its_line_feed_is_kept() {
+    let (_folder, path) = folder();
+    fs::write(&path, log(&[]).trim_end()).unwrap();
+    drop(open(&written(&path)).unwrap());
+    assert_eq!(kinds(&records(&path)), ["Start", "Stop"]);
+}
+
+#[test]
+fn an_end_of_any_length_is_kept_aside() {
+    let (_folder, path) = folder();
+    let long = "x".repeat(9 << 20);
+    fs::write(&path, log(&[start_line(1)]) + &long).unwrap();
+    drop(open(&written(&path)).unwrap());
+    let aside = fs::read_to_string(segment::suffixed(&path, ".torn")).unwrap();
+    assert!(aside == long + "\n");
+}
+
+#[test]
+fn an_old_file_that_can_t_be_read_stops_no_start() {
+    let (_folder, path) = folder();
+    let mut at = Segment::first("n1");
+    let name = at.closed(&path);
+    file(&mut at, &[start_line(1), decision_line(2, 1, "permit")]);
+    fs::write(segment::suffixed(&name, ".gz"), b"\x1f\x8b\x08\0half").unwrap();
+    fs::write(&path, file(&mut at, &[decision_line(3, 2, "permit")])).unwrap();
+    drop(open(&written(&path)).unwrap());
+    let text = text_of(&path);
+    let last = text.lines().nth(2).unwrap();
+    assert!(last.contains(&id(2)) && last.contains("unknown"), "{last}");
+    assert!(text.contains(r#""state":"unreadable""#), "{text}");
+}
+
+/// Whoever removes the file takes its records, and none of those after.
+#[test]
+fn no_record_goes_to_a_file_that_is_gone() {
+    for durability in [Durability::Strict, Durability::Written] {
+        let (_folder, path) = folder();
+        let target = AuditTarget::File(path.clone());
+        let (audit, _) = open(&config(target, durability)).unwrap();
+        for emptied in [false, true].repeat(20) {
+            match emptied {
+                true => File::options()
+                    .write(true)
+                    .open(&path)
+                    .unwrap()
+                    .set_len(0)
+                    .unwrap(),
+                false => fs::remove_file(&path).unwrap(),
+            }
+            let decision = permit();
+            decide(&audit, &decision).unwrap();
+            let text = text_of(&path);
+            assert!(
+                text.contains(&decision.id.to_string()),
+                "{durability:?} {text}"
+            );
+            assert!(Segment::parse(text.lines().next().unwrap().as_bytes()).is_some());
+        }
+        audit.close();
+    }
+}
+
 #[test]
 fn a_killed_process_loses_nothing_that_was_decided() {
     let (_folder, path) = folder();
