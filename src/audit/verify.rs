@@ -185,7 +185,11 @@ pub fn verify(
         None => None,
     };
     let (files, mut findings) = in_order(files)?;
-    let signed = checkpoints.as_ref().map_or(&[][..], |c| &c.signed);
+    // where all are bent or another's, that is told, and nothing of the log by it
+    let signed = checkpoints
+        .as_ref()
+        .filter(|read| !read.signed.is_empty() || read.findings.is_empty())
+        .map(|read| read.signed.as_slice());
     let mut report = scan::scan(&files, signed, progress)?;
     if let Some(mut checkpoints) = checkpoints {
         report.findings.append(&mut checkpoints.findings);

@@ -7,17 +7,18 @@ use super::trees::Said;
 use super::{Kind, SignedPart};
 
 /// Adds to what was found what only checkpoints tell, and to the report what is signed.
-/// `last` is the number of the chain's last record.
+/// `last` is the number of the chain's last record; `trusted` is absent where nothing is held against checkpoints.
 pub(super) fn conclude(
     scan: &mut Scan,
-    signed: &[Signed],
+    trusted: Option<&[Signed]>,
     last: Option<u64>,
     found: &mut Vec<Found>,
 ) {
     let last = last.unwrap_or(0);
+    let signed = trusted.unwrap_or_default();
     let (size, offset) = scan.trees.size().unwrap_or((last, 0));
     let total = size.max(last.saturating_sub(offset));
-    let base = scan.base.as_ref().map_or(0, |base| base.tree.size());
+    let base = scan.base.as_ref().map_or(0, |(_, base)| base.tree.size());
     let mut part = SignedPart {
         checkpoints: signed.len() as u64,
         up_to: scan.trees.up_to,
@@ -25,8 +26,9 @@ pub(super) fn conclude(
     };
     for one in signed {
         match scan.trees.said.get(&one.size) {
-            Some(Said::Agrees) => part.agree += 1,
-            Some(Said::Disagrees) => part.disagree += 1,
+            // of two that were signed for one size at most one does
+            Some(_) if scan.trees.agreed.contains(&(one.size, one.root)) => part.agree += 1,
+            Some(_) => part.disagree += 1,
             None if one.size < base => part.older += 1,
             None => part.not_compared += 1,
         }
@@ -38,6 +40,9 @@ pub(super) fn conclude(
     );
     if !scan.stopped {
         truncated(scan, signed, total, offset, found);
+    }
+    if trusted.is_some() {
+        beyond(scan, signed, found);
     }
     rewritten(scan, offset, found);
     notes(scan, &part);
@@ -61,6 +66,37 @@ fn truncated(scan: &Scan, signed: &[Signed], total: u64, offset: u64, found: &mu
         text: format!(
             "{missing} missing after the log's end: {} were there when the checkpoint at line {} was signed",
             largest.size, largest.line
+        ),
+    });
+}
+
+/// The log begins where no checkpoint leads to: its header, and all that follows, can be anybody's. One within the log
+/// would have been compared with the tree that grew from the header.
+fn beyond(scan: &Scan, signed: &[Signed], found: &mut Vec<Found>) {
+    let largest = signed.last().map_or(0, |one| one.size);
+    let Some((spot, base)) = &scan.base else {
+        return;
+    };
+    let size = base.tree.size();
+    if size <= largest {
+        return;
+    }
+    let offset = base.seq.saturating_sub(size);
+    let upto = match signed.last() {
+        Some(one) => format!(
+            "the last one, at line {}, is of {largest} records",
+            one.line
+        ),
+        None => "there is none".to_owned(),
+    };
+    found.push(Found {
+        kind: Kind::Removed,
+        spot: *spot,
+        records: Some((largest.saturating_add(offset).saturating_add(1), base.seq)),
+        text: format!(
+            "no checkpoint leads up to where the log begins, with record {}: {upto}. Retention removes no file before the \
+             checkpoint at its end is written",
+            base.seq.saturating_add(1)
         ),
     });
 }
@@ -172,7 +208,7 @@ fn notes(scan: &mut Scan, part: &SignedPart) {
             before + 1
         ));
     }
-    if let Some(base) = &scan.base
+    if let Some((_, base)) = &scan.base
         && base.seq != base.tree.size()
     {
         let lost = base.seq.saturating_sub(base.tree.size());

@@ -24,7 +24,7 @@ pub(in crate::audit) struct Envelope {
 pub(in crate::audit) enum Odd {
     /// The same fields in another spelling.
     Spelling,
-    /// Another node's name.
+    /// Spelled as it should be, with another name of the node: it may have been given one.
     Node,
 }
 
@@ -50,7 +50,7 @@ struct Shape {
     prev: Option<Sha256>,
 }
 
-/// Reads the beginning of a line; `node` is the log's node as JSON, with its quotes.
+/// Reads the beginning of a line; `node` is the node's name as it was so far, as JSON with its quotes.
 pub(in crate::audit) fn read(line: &[u8], node: &[u8]) -> Result<Envelope, NoRecord> {
     match as_written(line, node) {
         Some((seq, prev)) => Ok(Envelope {
@@ -95,9 +95,9 @@ fn otherwise(line: &[u8], node: &[u8]) -> Result<Envelope, NoRecord> {
     Ok(Envelope {
         seq: shape.seq,
         prev: shape.prev.ok_or(NoRecord::Unchained)?.0,
-        odd: Some(match named == node {
-            true => Odd::Spelling,
-            false => Odd::Node,
+        odd: Some(match as_written(line, &named) {
+            Some(_) if named != node => Odd::Node,
+            Some(_) | None => Odd::Spelling,
         }),
     })
 }
@@ -149,6 +149,8 @@ mod tests {
             ("event", "others", Err(NoRecord::Garbage)),
             ("n1", "n2", node),
             ("n1", "\\u006e1", spelling),
+            ("n1", "\\u006e2", spelling),
+            ("\"n1\",", "\"n2\", ", spelling),
             (":12", ": 12", spelling),
             ("}", "} ", spelling),
             (",\"at\":\"x\"", "", spelling),

@@ -3,7 +3,6 @@
 //! A run ends with its file, and where a line doesn't follow the one before. What a header says is held against the
 //! record before it and the one after it: of the three, the one that doesn't fit the other two was changed.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 
 use self::headers::Pending;
+use self::names::Names;
 use super::checkpoints::Signed;
 use super::diagnose::{Found, Run, Seen, Spot, Stray, diagnose};
 use super::envelope::{self, Envelope, NoRecord, Odd};
@@ -21,14 +21,15 @@ use crate::audit::segment::Segment;
 use crate::audit::tree::{Hash, ZERO, sha256};
 
 mod headers;
+mod names;
 
 /// Reads the files, which are in order, and says what was done to them and what is signed.
 pub(super) fn scan(
     files: &[PathBuf],
-    signed: &[Signed],
+    trusted: Option<&[Signed]>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, VerifyError> {
-    let mut scan = Scan::new(files.len(), signed);
+    let mut scan = Scan::new(files.len(), trusted.unwrap_or_default());
     for (file, path) in files.iter().enumerate() {
         let error = |source| VerifyError::Read {
             path: path.clone(),
@@ -41,7 +42,7 @@ pub(super) fn scan(
         }
     }
     scan.trees.end();
-    scan.count_nodes();
+    scan.names.end(&mut scan.report.notes);
     scan.seen.replaced = std::mem::take(&mut scan.trees.replaced);
     let (mut found, last) = diagnose(&scan.seen, files);
     let spots: Vec<Spot> = found.iter().map(|found| found.spot).collect();
@@ -51,7 +52,8 @@ pub(super) fn scan(
             .filter(|(spare, found)| !*spare || !spots.contains(&found.spot))
             .map(|(_, found)| found),
     );
-    conclude::conclude(&mut scan, signed, last, &mut found);
+    conclude::conclude(&mut scan, trusted, last, &mut found);
+    scan.misnamed(&mut found);
     found.sort_by_key(|found| found.spot);
     let mut report = scan.report;
     report.findings = found
@@ -82,13 +84,11 @@ pub(super) struct Scan {
     pub(super) report: Report,
     /// What is told besides the chain; `true`: only where the chain tells nothing of that line.
     found: Vec<(bool, Found)>,
-    /// The header of the first file.
-    pub(super) base: Option<Segment>,
-    /// The node's name as JSON.
-    node: Vec<u8>,
-    /// Records that name it, and runs of those that name another.
-    named: u64,
-    others: BTreeMap<Spot, (u64, u64)>,
+    /// The first header, and where it stands.
+    pub(super) base: Option<(Spot, Segment)>,
+    names: Names,
+    /// Headers that name another node than the record after them, which has that number.
+    misnamed: Vec<(Spot, u64)>,
     pub(super) last: Option<Last>,
     run: Option<Open>,
     header: Option<Pending>,
@@ -126,9 +126,8 @@ impl Scan {
             report: Report::default(),
             found: Vec::new(),
             base: None,
-            node: Vec::new(),
-            named: 0,
-            others: BTreeMap::new(),
+            names: Names::default(),
+            misnamed: Vec::new(),
             last: None,
             run: None,
             header: None,
@@ -183,16 +182,17 @@ impl Scan {
             }
             self.no_header(spot, bytes);
         }
-        if self.node.is_empty() {
-            self.node = node_of(bytes).unwrap_or_default();
+        if !self.names.known() {
+            self.names.begin(names::node_of(bytes).unwrap_or_default());
         }
-        let read = match envelope::read(bytes, &self.node) {
+        let read = match envelope::read(bytes, self.names.node()) {
             Ok(envelope) if envelope.seq > LARGEST => Err(NoRecord::Garbage),
             read => read,
         };
         if !line.ended {
-            let follows =
-                read.is_ok_and(|envelope| envelope.odd.is_none() && self.follows(&envelope));
+            let follows = read.is_ok_and(|envelope| {
+                envelope.odd != Some(Odd::Spelling) && self.follows(&envelope)
+            });
             match (newest, follows) {
                 (true, true) => self.note(
                     "the last line has no line feed, as a crash leaves it; it counts".to_owned(),
@@ -209,19 +209,24 @@ impl Scan {
             }
         }
         match read {
-            Ok(envelope) => self.record(spot, &envelope, sha256(line.marked), line.before),
+            Ok(envelope) => self.record(spot, &envelope, line),
             // told as a header
             Err(_) if spot.line == 1 => {}
             Err(what) => self.stray(spot, what, line.before),
         }
     }
 
-    fn record(&mut self, spot: Spot, envelope: &Envelope, leaf: Hash, before: &[u8]) {
+    fn record(&mut self, spot: Spot, envelope: &Envelope, line: Line<'_>) {
         let Envelope { seq, prev, odd } = *envelope;
+        let leaf = sha256(line.marked);
         self.report.records += 1;
         let (from, to) = self.report.span.unwrap_or((seq, seq));
         self.report.span = Some((from.min(seq), to.max(seq)));
-        self.looks(spot, seq, odd);
+        if odd == Some(Odd::Spelling) && self.found.len() < MANY {
+            let text = "not spelled as the log's writer does".to_owned();
+            self.found
+                .push((true, found(Kind::Changed, spot, Some((seq, seq)), text)));
+        }
         if self.last.is_none() {
             // no header says where the log begins
             self.seen.anchor = Some((seq - 1, prev));
@@ -235,14 +240,16 @@ impl Scan {
             }
         }
         let follows = self.follows(envelope);
-        let vouched = self.header_before(seq, &prev);
+        self.names
+            .record(seq, odd, line.bytes(), follows, &mut self.report.notes);
+        let vouched = self.header_before(seq, &prev, line.bytes());
         self.broken |= !follows;
         match &mut self.run {
             Some(run) if follows => {
                 run.before = self.last.map(|last| last.leaf);
             }
             _ => {
-                self.close(before);
+                self.close(line.before);
                 self.run = Some(Open {
                     start: spot,
                     first: seq,
@@ -262,43 +269,16 @@ impl Scan {
             .is_some_and(|last| last.seq + 1 == envelope.seq && last.leaf == envelope.prev)
     }
 
-    /// What the looks of a record tell, besides its hash.
-    fn looks(&mut self, spot: Spot, seq: u64, odd: Option<Odd>) {
-        match odd {
-            None => self.named += 1,
-            Some(Odd::Spelling) => {
-                self.named += 1;
-                if self.found.len() < MANY {
-                    let text = "not spelled as the log's writer does".to_owned();
-                    self.found
-                        .push((true, found(Kind::Changed, spot, Some((seq, seq)), text)));
-                }
+    /// Tells the headers that name another node than the record after them, unless it is that record which was changed:
+    /// the process that writes a header writes the next record.
+    fn misnamed(&mut self, found: &mut Vec<Found>) {
+        for (spot, seq) in std::mem::take(&mut self.misnamed) {
+            let covers = |(from, to): (u64, u64)| from <= seq && seq <= to;
+            if found.iter().any(|one| one.records.is_some_and(covers)) {
+                continue;
             }
-            Some(Odd::Node) => {
-                let room = self.others.len() < MANY;
-                match self.others.last_entry() {
-                    Some(mut entry) if entry.get().1 + 1 == seq => entry.get_mut().1 = seq,
-                    _ if room => {
-                        self.others.insert(spot, (seq, seq));
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// Tells the records of another node, or the header, if it alone names another.
-    fn count_nodes(&mut self) {
-        let others = std::mem::take(&mut self.others);
-        if self.named == 0 && self.report.records > 1 && !others.is_empty() {
-            let spot = Spot { file: 0, line: 1 };
-            let text = "it names another node than all records do".to_owned();
-            return self.tell(Kind::Header, spot, None, text);
-        }
-        for (spot, records) in others {
-            let text = "of another node".to_owned();
-            self.found
-                .push((true, found(Kind::Changed, spot, Some(records), text)));
+            let text = format!("it names another node than record {seq} after it");
+            found.push(self::found(Kind::Header, spot, None, text));
         }
     }
 
@@ -383,16 +363,6 @@ fn found(kind: Kind, spot: Spot, records: Option<(u64, u64)>, text: String) -> F
         records,
         text,
     }
-}
-
-/// The node's name as JSON, as a line says it.
-fn node_of(line: &[u8]) -> Option<Vec<u8>> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        node: String,
-    }
-    let Named { node } = serde_json::from_slice(line).ok()?;
-    serde_json::to_vec(&node).ok()
 }
 
 fn torn(bytes: usize) -> String {

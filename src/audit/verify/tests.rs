@@ -16,9 +16,14 @@ mod whole;
 
 /// A record's line without its line feed, as the writer spells it.
 fn record(seq: u64, prev: &Hash, text: &str) -> String {
+    record_of("n1", seq, prev, text)
+}
+
+fn record_of(node: &str, seq: u64, prev: &Hash, text: &str) -> String {
+    let node = serde_json::to_string(node).unwrap();
     let kind = ["event", "decision", "outcome"][(seq % 3) as usize];
     format!(
-        r#"{{"v":1,"kind":"{kind}","node":"n1","seq":{seq},"prev":"{}","at":"2026-11-22T09:00:00.{seq:06}Z","text":"{text}"}}"#,
+        r#"{{"v":1,"kind":"{kind}","node":{node},"seq":{seq},"prev":"{}","at":"2026-11-22T09:00:00.{seq:06}Z","text":"{text}"}}"#,
         hex_of(prev)
     )
 }
@@ -49,11 +54,16 @@ impl Log {
     }
 
     fn append(&mut self, text: &str) {
-        let line = record(self.state.seq + 1, &self.state.prev, text);
+        let line = record_of(&self.state.node, self.state.seq + 1, &self.state.prev, text);
         self.state.prev = leaf(line.as_bytes());
         self.state.tree.push(self.state.prev);
         self.state.seq += 1;
         self.files.last_mut().unwrap().push(line);
+    }
+
+    /// Goes on as a process that calls the node so.
+    fn name(&mut self, node: &str) {
+        node.clone_into(&mut self.state.node);
     }
 
     fn rotate(&mut self) {
@@ -73,13 +83,24 @@ impl Log {
 
     /// The same with these texts.
     fn of(text: impl Fn(u64) -> String) -> Log {
+        Log::with(text, |_| "n1")
+    }
+
+    /// The same where the node has these names, also in the headers before these records.
+    fn named<'n>(name: impl Fn(u64) -> &'n str) -> Log {
+        Log::with(|_| "what happened".to_owned(), name)
+    }
+
+    fn with<'n>(text: impl Fn(u64) -> String, name: impl Fn(u64) -> &'n str) -> Log {
         let mut log = Log::new();
         for seq in 1..=14 {
+            log.name(name(seq));
             log.append(&text(seq));
             if [3, 5, 9, 12, 14].contains(&seq) {
                 log.sign();
             }
             if [5, 9].contains(&seq) {
+                log.name(name(seq + 1));
                 log.rotate();
             }
         }

@@ -5,7 +5,7 @@
 //! [`MANY`], until a signed root tells which it was: so records after a break are vouched for as those before it.
 //! A file's header brings a tree of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoints::Signed;
 use crate::audit::segment::Segment;
@@ -19,6 +19,8 @@ pub(super) struct Trees {
     signed: BTreeMap<u64, Vec<Hash>>,
     /// What the log says to each size.
     pub(super) said: BTreeMap<u64, Said>,
+    /// The sizes and roots that the log had: two roots for one size, where its tree is uncertain.
+    pub(super) agreed: BTreeSet<(u64, Hash)>,
     /// A size and a later one, both signed, that no one log can have had: its root at the later one fits.
     pub(super) forked: Option<(u64, u64)>,
     /// Numbers of records that were other ones when a checkpoint was signed that fits otherwise.
@@ -70,6 +72,7 @@ impl Trees {
             candidates: Vec::new(),
             signed: roots,
             said: BTreeMap::new(),
+            agreed: BTreeSet::new(),
             forked: None,
             replaced: Vec::new(),
             up_to: None,
@@ -216,6 +219,7 @@ impl Trees {
         let roots = self.signed.get(&size).map(Vec::as_slice);
         if roots.unwrap_or_default().contains(&root) {
             self.said.insert(size, Said::Agrees);
+            self.agreed.insert((size, root));
             candidate.agreed = Some(size);
             self.up_to = self.up_to.max(Some(size + candidate.offset));
             if let Some(before) = candidate.disagreed {

@@ -137,3 +137,132 @@ fn logs_of_any_length_and_rotation() {
         }
     }
 }
+
+#[test]
+fn a_node_may_be_given_another_name() {
+    let folder = Folder::new();
+    for (what, changes, expected) in [
+        (
+            "within a file",
+            &[(3, "n2")][..],
+            &[r#"from record 3 on the node is called "n2""#][..],
+        ),
+        (
+            "at a file's beginning",
+            &[(6, "n2")],
+            &[r#"from record 6 on the node is called "n2""#],
+        ),
+        (
+            "at the end",
+            &[(14, "n2")],
+            &[r#"from record 14 on the node is called "n2""#],
+        ),
+        (
+            "there and back",
+            &[(8, "\u{202e}n\"2"), (13, "n1")],
+            &[
+                r#"from record 8 on the node is called "\u{202e}n\"2""#,
+                r#"from record 13 on the node is called "n1""#,
+            ],
+        ),
+    ] {
+        let log = Log::named(|seq| {
+            let change = changes.iter().rev().find(|(from, _)| *from <= seq);
+            change.map_or("n1", |(_, name)| name)
+        });
+        for cut in 0..3 {
+            folder.put(&log.lines(), log.checkpoints.as_bytes());
+            for name in &NAMES[..cut] {
+                fs::remove_file(folder.path(name)).unwrap();
+            }
+            let report = folder.verify();
+            assert_eq!(told(&report), [""; 0], "{what}: {:#?}", report.findings);
+            let first = [1, 6, 10][cut];
+            let later = changes
+                .iter()
+                .zip(expected)
+                .filter(|((from, _), _)| *from >= first);
+            // the first file's name is the first that is known
+            let expected: Vec<&str> = later
+                .filter(|((from, _), _)| *from > first || cut == 0)
+                .map(|(_, note)| *note)
+                .collect();
+            let notes: Vec<&String> = report
+                .notes
+                .iter()
+                .filter(|note| note.contains("is called"))
+                .collect();
+            assert_eq!(notes, expected, "{what}");
+        }
+    }
+    // many changes are told up to a number
+    let mut log = Log::new();
+    for seq in 0..50 {
+        log.name(if seq % 2 == 0 { "n1" } else { "n2" });
+        log.append("x");
+    }
+    folder.put(&log.lines(), b"");
+    let _ = fs::remove_file(folder.path(NAMES[0]));
+    folder.write("audit.jsonl", &log.lines()[0]);
+    let _ = fs::remove_file(folder.path(NAMES[1]));
+    let report = folder.verify_with(false);
+    assert_eq!(told(&report), [""; 0]);
+    assert_eq!(report.notes.len(), 21);
+    assert_eq!(report.notes[20], "and 29 more changes of the node's name");
+}
+
+#[test]
+fn a_new_name_s_first_record_counts_without_its_line_feed() {
+    let mut log = Log::small();
+    log.name("n2");
+    log.append("later");
+    let [one, two, mut three] = log.lines().try_into().unwrap();
+    three.pop();
+    let folder = Folder::new();
+    folder.put(&[one, two, three], log.checkpoints.as_bytes());
+    let report = folder.verify();
+    assert_eq!((told(&report).len(), report.records), (0, 15));
+}
+
+#[test]
+fn a_header_is_of_the_node_that_wrote_the_next_record() {
+    // written by a process that ended before it wrote a record: the next one has another name
+    let mut log = Log::small();
+    log.rotate();
+    log.name("n2");
+    log.append("later");
+    let folder = Folder::new();
+    let paths: Vec<PathBuf> = log
+        .lines()
+        .iter()
+        .enumerate()
+        .map(|(at, content)| {
+            folder.write(&format!("p{at}"), content);
+            folder.path(&format!("p{at}"))
+        })
+        .collect();
+    folder.write("audit.checkpoints", log.checkpoints.as_bytes());
+    for files in [&paths[..], &paths[3..]] {
+        let report = folder.verify_files(files, true);
+        assert_eq!(told(&report), [""; 0], "{:#?}", report.findings);
+    }
+    // any other was put there
+    for (file, from) in [(0, "p0"), (1, "p1"), (3, "p3")] {
+        let mut bent = log.clone();
+        bent.files[file][0] = bent.files[file][0].replacen("\"n1\"", "\"n3\"", 1);
+        folder.write(from, &bent.lines()[file]);
+        let report = folder.verify_files(&paths, true);
+        assert_eq!(
+            told(&report),
+            [format!("header {from}:1")],
+            "{:#?}",
+            report.findings
+        );
+        assert!(
+            report.findings[0]
+                .text
+                .starts_with("it names another node than record ")
+        );
+        folder.write(from, &log.lines()[file]);
+    }
+}
