@@ -1,16 +1,18 @@
 //! A record's line as searches see it: the fields that are asked for, borrowed from the line.
 //!
 //! [`Record`](super::read::Record) is the whole record and costs several times as much. Here a field that is missing
-//! or unknown does no harm, but what is there must be of its type and there once, and the line must say that
-//! it is a record of a version known here: what a search counts or prints is never half understood.
-
-use std::borrow::Cow;
+//! or unknown does no harm, but what the record's kind has must be of its type and there once, and the line must say
+//! that it is a record of a version known here: what a search counts or prints is never half understood. A field of
+//! the same name in another kind of record may be anything: `policies` is a list in a decision and a number in a start.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use self::member::{Member, Text};
 use super::encode;
 use super::record::VERSION;
+
+mod member;
 
 /// The fields of a record, of whichever kind; what its kind doesn't have is absent.
 #[derive(Debug, Deserialize)]
@@ -26,81 +28,73 @@ pub struct View<'a> {
     #[serde(with = "encode::time")]
     pub at: Timestamp,
     #[serde(borrow, default)]
-    id: Option<Text<'a>>,
+    id: Member<Text<'a>>,
     #[serde(borrow, default)]
-    decision: Option<Text<'a>>,
+    decision: Member<Text<'a>>,
     #[serde(borrow, default)]
-    reason: Option<Text<'a>>,
+    reason: Member<Text<'a>>,
     #[serde(borrow, default)]
-    detail: Option<Text<'a>>,
+    detail: Member<Text<'a>>,
     #[serde(borrow, default)]
-    policies: Vec<Text<'a>>,
+    policies: Member<Vec<Text<'a>>>,
     #[serde(borrow, default)]
-    principal: Option<Who<'a>>,
+    principal: Member<Who<'a>>,
     #[serde(borrow, default)]
-    client: Option<Text<'a>>,
+    client: Member<Text<'a>>,
     #[serde(borrow, default)]
-    route: Option<Text<'a>>,
+    route: Member<Text<'a>>,
     #[serde(borrow, default)]
-    upstream: Option<Text<'a>>,
+    upstream: Member<Text<'a>>,
     #[serde(borrow, default)]
-    request: Option<What<'a>>,
+    request: Member<What<'a>>,
     #[serde(borrow, default)]
-    grant: Option<Text<'a>>,
+    grant: Member<Text<'a>>,
     #[serde(borrow, default)]
-    trace_id: Option<Text<'a>>,
+    trace_id: Member<Text<'a>>,
     /// Of an event about a provider.
     #[serde(borrow, default)]
-    provider: Option<Text<'a>>,
+    provider: Member<Text<'a>>,
     #[serde(borrow, default)]
-    event: Option<Text<'a>>,
+    event: Member<Text<'a>>,
     #[serde(borrow, default)]
-    end: Option<Text<'a>>,
-    /// Of an outcome: the status that the client got.
+    end: Member<Text<'a>>,
     #[serde(default)]
-    pub status: Option<u16>,
-    /// Of an outcome: bytes of the response body.
+    status: Member<u16>,
     #[serde(default)]
-    pub bytes: Option<u64>,
-    /// Of an outcome: bytes of the request body.
+    bytes: Member<u64>,
     #[serde(default)]
-    pub request_bytes: Option<u64>,
-    /// Of an outcome: microseconds from the request's head to the end.
+    request_bytes: Member<u64>,
     #[serde(default)]
-    pub total_us: Option<u64>,
+    total_us: Member<u64>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Who<'a> {
     #[serde(borrow, default)]
-    provider: Option<Text<'a>>,
+    provider: Member<Text<'a>>,
     #[serde(borrow, default)]
-    agent: Option<Text<'a>>,
+    agent: Member<Text<'a>>,
     #[serde(borrow, default)]
-    user: Option<Text<'a>>,
+    user: Member<Text<'a>>,
     #[serde(borrow, default)]
-    workload: Option<Text<'a>>,
+    workload: Member<Text<'a>>,
     #[serde(borrow, default)]
-    session: Option<Text<'a>>,
+    session: Member<Text<'a>>,
     #[serde(borrow, default)]
-    task: Option<Text<'a>>,
+    task: Member<Text<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
 struct What<'a> {
     #[serde(borrow, default)]
-    method: Option<Text<'a>>,
+    method: Member<Text<'a>>,
     #[serde(borrow, default)]
-    host: Option<Text<'a>>,
+    host: Member<Text<'a>>,
     #[serde(borrow, default)]
-    path: Option<Text<'a>>,
+    path: Member<Text<'a>>,
     #[serde(borrow, default)]
-    template: Option<Text<'a>>,
+    template: Member<Text<'a>>,
 }
-
-/// Borrowed where nothing in it is escaped. (serde doesn't borrow a `Cow` inside an `Option`.)
-#[derive(Debug, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Why a line is no record.
 #[derive(Debug, thiserror::Error)]
@@ -124,11 +118,28 @@ struct Head<'a> {
     kind: Text<'a>,
 }
 
+impl Who<'_> {
+    fn fits(&self) -> bool {
+        self.provider.fits()
+            && self.agent.fits()
+            && self.user.fits()
+            && self.workload.fits()
+            && self.session.fits()
+            && self.task.fits()
+    }
+}
+
+impl What<'_> {
+    fn fits(&self) -> bool {
+        self.method.fits() && self.host.fits() && self.path.fits() && self.template.fits()
+    }
+}
+
 impl<'a> View<'a> {
     /// Reads a line without its line feed.
     pub fn parse(line: &'a str) -> Result<View<'a>, NoRecord> {
         match serde_json::from_str::<View<'_>>(line) {
-            Ok(view) if view.v == VERSION && KINDS.contains(&view.kind()) => Ok(view),
+            Ok(view) if view.v == VERSION && view.is_understood() => Ok(view),
             Ok(_) | Err(_) => Err(Self::why_not(line)),
         }
     }
@@ -139,6 +150,61 @@ impl<'a> View<'a> {
             Ok(head) if head.kind.0 == "segment" => NoRecord::Header,
             Ok(_) | Err(_) => NoRecord::Malformed,
         }
+    }
+
+    /// Whether it is of a known kind, and what this kind has is of its type.
+    fn is_understood(&self) -> bool {
+        match self.kind() {
+            "decision" => {
+                self.id.fits()
+                    && self.decision.fits()
+                    && self.reason.fits()
+                    && self.detail.fits()
+                    && self.policies.fits()
+                    && self.principal.fits()
+                    && self.principal.get().is_none_or(Who::fits)
+                    && self.client.fits()
+                    && self.route.fits()
+                    && self.upstream.fits()
+                    && self.request.fits()
+                    && self.request.get().is_none_or(What::fits)
+                    && self.trace_id.fits()
+            }
+            "outcome" => {
+                self.id.fits()
+                    && self.end.fits()
+                    && self.status.fits()
+                    && self.bytes.fits()
+                    && self.request_bytes.fits()
+                    && self.upstream.fits()
+                    && self.total_us.fits()
+            }
+            "event" => {
+                self.event.fits()
+                    && (self.text(Field::Event) != Some("key_change") || self.provider.fits())
+            }
+            _ => false,
+        }
+    }
+
+    /// Of an outcome: the status that the client got.
+    pub fn status(&self) -> Option<u16> {
+        self.status.get().copied()
+    }
+
+    /// Of an outcome: bytes of the response body.
+    pub fn bytes(&self) -> Option<u64> {
+        self.bytes.get().copied()
+    }
+
+    /// Of an outcome: bytes of the request body.
+    pub fn request_bytes(&self) -> Option<u64> {
+        self.request_bytes.get().copied()
+    }
+
+    /// Of an outcome: microseconds from the request's head to the end.
+    pub fn total_us(&self) -> Option<u64> {
+        self.total_us.get().copied()
     }
 
     /// `decision`, `outcome` or `event`.
@@ -153,40 +219,40 @@ impl<'a> View<'a> {
 
     /// The field's texts: at most one, but for policies.
     pub fn texts(&self, field: Field) -> impl Iterator<Item = &str> {
-        let who = |pick: for<'v> fn(&'v Who<'a>) -> &'v Option<Text<'a>>| {
-            self.principal.as_ref().and_then(|who| pick(who).as_ref())
+        let who = |pick: for<'v> fn(&'v Who<'a>) -> &'v Member<Text<'a>>| {
+            self.principal.get().and_then(|who| pick(who).get())
         };
-        let what = |pick: for<'v> fn(&'v What<'a>) -> &'v Option<Text<'a>>| {
-            self.request.as_ref().and_then(|what| pick(what).as_ref())
+        let what = |pick: for<'v> fn(&'v What<'a>) -> &'v Member<Text<'a>>| {
+            self.request.get().and_then(|what| pick(what).get())
         };
         let one = match field {
             Field::Policy => None,
             Field::Kind => Some(&self.kind),
             Field::Node => Some(&self.node),
-            Field::Id => self.id.as_ref(),
-            Field::Verdict => self.decision.as_ref(),
-            Field::Reason => self.reason.as_ref(),
-            Field::Detail => self.detail.as_ref(),
-            Field::Provider => who(|who| &who.provider).or(self.provider.as_ref()),
+            Field::Id => self.id.get(),
+            Field::Verdict => self.decision.get(),
+            Field::Reason => self.reason.get(),
+            Field::Detail => self.detail.get(),
+            Field::Provider => who(|who| &who.provider).or(self.provider.get()),
             Field::Agent => who(|who| &who.agent),
             Field::User => who(|who| &who.user),
             Field::Workload => who(|who| &who.workload),
             Field::Session => who(|who| &who.session),
             Field::Task => who(|who| &who.task),
-            Field::Client => self.client.as_ref(),
-            Field::Route => self.route.as_ref(),
-            Field::Upstream => self.upstream.as_ref(),
+            Field::Client => self.client.get(),
+            Field::Route => self.route.get(),
+            Field::Upstream => self.upstream.get(),
             Field::Method => what(|what| &what.method),
             Field::Host => what(|what| &what.host),
             Field::Path => what(|what| &what.path),
             Field::Template => what(|what| &what.template),
-            Field::Grant => self.grant.as_ref(),
-            Field::TraceId => self.trace_id.as_ref(),
-            Field::Event => self.event.as_ref(),
-            Field::End => self.end.as_ref(),
+            Field::Grant => self.grant.get(),
+            Field::TraceId => self.trace_id.get(),
+            Field::Event => self.event.get(),
+            Field::End => self.end.get(),
         };
         let many = match field {
-            Field::Policy => self.policies.as_slice(),
+            Field::Policy => self.policies.get().map_or(&[][..], Vec::as_slice),
             _ => &[],
         };
         one.into_iter().chain(many).map(|text| &*text.0)
@@ -258,3 +324,6 @@ impl Field {
 
 /// The kinds of records.
 pub const KINDS: [&str; 3] = ["decision", "outcome", "event"];
+
+#[cfg(test)]
+mod tests;

@@ -269,6 +269,85 @@ fn what_is_no_record_is_told_and_never_fine() {
     );
 }
 
+/// What the program itself writes: the first line is a start, the last one a stop.
+#[test]
+fn a_log_that_a_gateway_wrote_is_all_records() {
+    let folder = Folder::new();
+    let mut gateway = folder
+        .program("serve --config config.yaml")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = BufReader::new(gateway.stderr.take().unwrap());
+    let mut lines = told.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("listening")), "it serves");
+    for signal in ["-HUP", "-TERM"] {
+        let pid = gateway.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+        if signal == "-HUP" {
+            assert!(lines.any(|line| line.contains("reloaded")), "it reloads");
+        }
+    }
+    lines.for_each(drop);
+    assert!(gateway.wait().unwrap().success());
+    for (arguments, words) in [
+        (
+            "query",
+            &["start, version", "reload, 1 policies", "stop"][..],
+        ),
+        (
+            "query --count-by event",
+            &["1  reload", "1  start", "1  stop"],
+        ),
+        (
+            "tail -n 3",
+            &["start, version", "reload, 1 policies", "stop"],
+        ),
+        ("tail -n 1", &["stop"]),
+        (
+            "query --csv --kind event",
+            &["kind,node", "start", "reload", "stop"],
+        ),
+    ] {
+        let ended = folder.run(&format!("audit {arguments}"));
+        assert_eq!((ended.code, &*ended.err), (0, ""), "{arguments}");
+        let came: Vec<_> = ended.out.lines().collect();
+        assert_eq!(came.len(), words.len(), "{arguments}: {came:?}");
+        for (line, word) in came.iter().zip(words) {
+            assert!(line.contains(word), "{arguments}: {came:?}");
+        }
+    }
+}
+
+/// Within a version events, codes and fields may be added.
+#[test]
+fn what_a_newer_program_wrote_is_shown_as_it_is() {
+    let folder = Folder::new();
+    let grown = decision(
+        2,
+        "deny",
+        "a/1",
+        r#","reason":"invented","grant":{"id":"g"},"why":[1]"#,
+    );
+    let event = r#"{"v":1,"kind":"event","node":"n1","seq":1,"at":"2026-11-21T09:00:00.000000Z","event":"invented","policies":{"n":1}}"#;
+    folder.write(
+        "audit.jsonl",
+        lines(&[header(0), event.to_owned(), grown.clone()]),
+    );
+    let both = format!("{event}\n{grown}");
+    for arguments in ["query", "query --json", "tail", "tail --json"] {
+        folder.check(&format!("audit {arguments}"), 0, &both, "");
+    }
+    folder.check(
+        "audit query --count-by event",
+        0,
+        "         1  invented",
+        "",
+    );
+}
+
 #[test]
 fn bad_asking_is_refused() {
     let folder = log();

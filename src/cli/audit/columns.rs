@@ -89,10 +89,10 @@ fn text(view: &View<'_>, cell: &Cell) -> String {
             let ids: Vec<&str> = view.texts(Field::Policy).collect();
             ids.join(" ")
         }
-        Cell::Status => number(view.status.map(u64::from)),
-        Cell::Bytes => number(view.bytes),
-        Cell::RequestBytes => number(view.request_bytes),
-        Cell::TotalUs => number(view.total_us),
+        Cell::Status => number(view.status().map(u64::from)),
+        Cell::Bytes => number(view.bytes()),
+        Cell::RequestBytes => number(view.request_bytes()),
+        Cell::TotalUs => number(view.total_us()),
     }
 }
 

@@ -115,7 +115,7 @@ impl Counts {
             Of::Events(field) => (field, Some("event")),
             Of::Status => {
                 if view.kind() == "outcome" {
-                    self.add(view.status.map(|status| status.to_string()).as_deref());
+                    self.add(view.status().map(|status| status.to_string()).as_deref());
                 }
                 return;
             }
