@@ -95,3 +95,41 @@ fn a_log_that_begins_beyond_all_checkpoints() {
         check("a later one", &[whole], &other.checkpoints, &[&expected]);
     }
 }
+
+#[test]
+fn a_log_that_goes_on_after_records_that_were_never_chained() {
+    let mut log = Log::new();
+    log.state.seq = 100;
+    log.files = Vec::new();
+    log.rotate();
+    for _ in 0..3 {
+        log.append("chained");
+    }
+    log.sign();
+    let folder = Folder::new();
+    let verify = |log: &Log| {
+        folder.write("audit.jsonl", &log.lines()[0]);
+        folder.write("audit.checkpoints", log.checkpoints.as_bytes());
+        folder.verify()
+    };
+    let report = verify(&log);
+    assert_eq!(told(&report), [""; 0], "{:#?}", report.findings);
+    assert_eq!(report.signed.unwrap().up_to, Some(103));
+    assert_eq!(
+        report.notes,
+        [
+            "the log begins with record 101: the ones before it are not here, as after retention",
+            "100 records before the log's first file are in no tree: they were lost, or never chained",
+        ]
+    );
+    // no other number, and no hash
+    for (from, to) in [
+        ("100", "101"),
+        ("100", "0"),
+        ("\"prev\":\"0", "\"prev\":\"1"),
+    ] {
+        let mut bent = log.clone();
+        bent.files[0][0] = bent.files[0][0].replacen(from, to, 1);
+        assert!(!verify(&bent).findings.is_empty(), "{from} to {to}");
+    }
+}
