@@ -198,7 +198,12 @@ fn notes(scan: &mut Scan, part: &SignedPart) {
         notes.push("more is broken than is looked at: what comes after was not read".to_owned());
     }
     if let Some((before, _)) = scan.seen.anchor.filter(|(before, _)| *before > 0) {
+        let base_is_empty = scan
+            .base
+            .as_ref()
+            .is_some_and(|(_, base)| base.tree.size() == 0);
         let vouched = match (part.checkpoints, part.agree) {
+            _ if base_is_empty => "",
             (0, _) => "",
             (_, 0) => "; no checkpoint vouches for them",
             (_, _) => "; a checkpoint vouches for them",
@@ -213,7 +218,7 @@ fn notes(scan: &mut Scan, part: &SignedPart) {
     {
         let lost = base.seq.saturating_sub(base.tree.size());
         notes.push(format!(
-            "{lost} records before the log's first file are in no tree: they were lost"
+            "{lost} records before the log's first file are in no tree: they were lost, or never chained"
         ));
     }
     for (before, last) in &scan.trees.unseen {

@@ -10,6 +10,7 @@ use crate::audit::note::Signer;
 use crate::audit::segment::Segment;
 use crate::audit::tree::{Hash, ZERO, leaf};
 
+mod begins;
 mod bytes;
 mod lines;
 mod whole;

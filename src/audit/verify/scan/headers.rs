@@ -161,7 +161,8 @@ fn nonsense(header: &Segment) -> Option<&'static str> {
     let odd = header.tree.roots().last().filter(|_| size % 2 == 1);
     if seq > LARGEST || size > seq {
         Some("its numbers are beyond any log's")
-    } else if (seq == 0) != (header.prev == ZERO) {
+    } else if (seq == 0 && header.prev != ZERO) || (size > 0 && header.prev == ZERO) {
+        // after records that were never chained there is a number, and neither hash nor tree
         Some("it begins a log and has a record before it, or neither")
     } else if size == seq && odd.is_some_and(|last| *last != header.prev) {
         Some("the last record of its tree is not the one that it says comes before")
