@@ -1,8 +1,7 @@
 //! The files of a log: which there are, in which order, and opening them whether compressed or not.
 //!
-//! A log that is being written is rotated, compressed and cut back while it is read. So the current file is opened
-//! before the others are listed, and a file that got its `.gz` meanwhile is found under that name: no record is
-//! missed or met twice for that.
+//! A log that is being written is rotated, compressed and cut back while it is read. So all of its files are opened
+//! before one is read, and only from a moment at which they were all there: no record is missed or met twice for that.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -13,29 +12,23 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::query::Lines;
-use super::segment::{COMPRESSED, Segment, closed_files, suffixed};
+use super::segment::{COMPRESSED, Segment, closed_as, closed_files, suffixed};
 use super::view::{Field, View};
-
-/// The files of the log at `path` that are there, the oldest first and the current one last.
-pub fn of_log(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = closed_files(path)?;
-    match std::fs::metadata(path) {
-        Ok(_) => files.push(path.to_owned()),
-        // between a logrotate and the hangup there is none
-        Err(error) if error.kind() == ErrorKind::NotFound && !files.is_empty() => {}
-        Err(error) => return Err(error),
-    }
-    Ok(files)
-}
 
 /// Opens a file of a log. What begins as gzip does is decompressed, whatever its name; a closed file that was
 /// compressed since it was listed is opened as that.
 pub fn open(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+    reader(opened(path)?.0)
+}
+
+/// The file, and the name under which it was there.
+fn opened(path: &Path) -> io::Result<(File, PathBuf)> {
     match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            reader(File::open(suffixed(path, COMPRESSED)).map_err(|_| error)?)
+            let compressed = suffixed(path, COMPRESSED);
+            Ok((File::open(&compressed).map_err(|_| error)?, compressed))
         }
-        file => reader(file?),
+        file => Ok((file?, path.to_owned())),
     }
 }
 
@@ -63,40 +56,121 @@ fn reader(mut file: File) -> io::Result<Box<dyn BufRead + Send>> {
 pub struct Part {
     /// Where it lies, or lay when it was found.
     pub path: PathBuf,
-    /// The current file, which may be another one by the time it is read.
+    /// What lay there, which may be gone or another one by the time it is read.
     held: Option<File>,
 }
 
 impl Part {
-    /// Opens it.
-    pub fn open(self) -> io::Result<Box<dyn BufRead + Send>> {
-        match self.held {
-            Some(file) => reader(file),
-            None => open(&self.path),
+    /// The file that is there when it is read.
+    pub fn at(path: &Path) -> Part {
+        Part {
+            path: path.to_owned(),
+            held: None,
         }
+    }
+
+    /// Opens it, to be read from its beginning. Of what is read at the same time, each takes from the others.
+    pub fn open(&self) -> io::Result<Box<dyn BufRead + Send>> {
+        reader(self.file()?)
+    }
+
+    /// The same as it lies there.
+    pub(super) fn file(&self) -> io::Result<File> {
+        let Some(held) = &self.held else {
+            return Ok(opened(&self.path)?.0);
+        };
+        let mut file = held.try_clone()?;
+        // a pipe has no beginning
+        if file.stream_position().is_ok() {
+            file.rewind()?;
+        }
+        Ok(file)
     }
 }
 
-/// The files of the log at `path` as they are at this moment, the oldest first.
-pub fn parts(path: &Path) -> io::Result<Vec<Part>> {
+/// A file of a log that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}", path = path.display())]
+pub struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+/// The files of the log at `path` as they are at one moment, the oldest first and the current one last.
+///
+/// Those that can't be opened are among them, and say why where they are read.
+pub fn parts(path: &Path) -> Result<Vec<Part>, Unreadable> {
+    parts_while(path, &mut || ())
+}
+
+/// `meanwhile` is called wherever somebody else may change the files.
+fn parts_while(path: &Path, meanwhile: &mut dyn FnMut()) -> Result<Vec<Part>, Unreadable> {
+    let unreadable = |source| Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    for attempt in 1..=ATTEMPTS {
+        let parts = parts_now(path, attempt == ATTEMPTS, meanwhile).map_err(unreadable)?;
+        if let Some(parts) = parts {
+            return Ok(parts);
+        }
+    }
+    let text = "its files change faster than they can be opened";
+    Err(unreadable(io::Error::new(ErrorKind::ResourceBusy, text)))
+}
+
+/// `None` where they changed meanwhile; the last time, a closed file that isn't there is left to be told.
+fn parts_now(
+    path: &Path,
+    last: bool,
+    meanwhile: &mut dyn FnMut(),
+) -> io::Result<Option<Vec<Part>>> {
     let (current, missing) = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => (None, Some(error)),
         file => (Some(file?), None),
     };
-    let own = match &current {
-        Some(file) => Some((file.metadata()?, begins_at_start(file)?)),
-        None => None,
-    };
-    let mut parts = Vec::new();
-    for path in closed_files(path)? {
-        let closed_since = match &own {
-            Some((own, first)) => is_now(&path, own, first.as_ref())?,
-            None => false,
+    let own = current.as_ref().map(File::metadata).transpose()?;
+    meanwhile();
+    let closed = closed_files(path)?;
+    let mut parts = Vec::with_capacity(closed.len() + 1);
+    for file in &closed {
+        meanwhile();
+        // the oldest are those that are removed
+        let part = match (parts.len() < HELD).then(|| opened(file)) {
+            Some(Ok((held, path))) => Part {
+                path,
+                held: Some(held),
+            },
+            Some(Err(error)) if error.kind() == ErrorKind::NotFound && !last => return Ok(None),
+            Some(Err(_)) | None => Part::at(file),
         };
-        if !closed_since {
-            parts.push(Part { path, held: None });
+        // rotation gives the current file its second name before it takes the first one away
+        let there = match &part.held {
+            Some(held) => held.metadata().ok(),
+            None => std::fs::metadata(&part.path).ok(),
+        };
+        let is_current = there.zip(own.as_ref());
+        if !is_current.is_some_and(|(there, own)| is_same(own, &there)) {
+            parts.push(part);
         }
     }
+    meanwhile();
+    // a folder that is listed while it changes may show neither the old name of a file nor its new one
+    let numbers = |files: &[PathBuf]| -> Vec<_> {
+        let number = |file: &PathBuf| closed_as(path, file).map(|(first, _)| first);
+        files.iter().map(number).collect()
+    };
+    let settled = match (std::fs::metadata(path), &own) {
+        (Ok(there), Some(own)) => is_same(own, &there),
+        (Err(error), None) => error.kind() == ErrorKind::NotFound,
+        (Ok(_), None) | (Err(_), Some(_)) => false,
+    };
+    if !settled || numbers(&closed_files(path)?) != numbers(&closed) {
+        return Ok(None);
+    }
+    // between a logrotate and the hangup there is no current one
     if let Some(error) = missing.filter(|_| parts.is_empty()) {
         return Err(error);
     }
@@ -104,7 +178,7 @@ pub fn parts(path: &Path) -> io::Result<Vec<Part>> {
         path: path.to_owned(),
         held: Some(file),
     }));
-    Ok(parts)
+    Ok(Some(parts))
 }
 
 /// Whether this closed file is one that was the current one when it was opened: the same file, or, compressed since, what
@@ -127,17 +201,6 @@ pub(super) fn is_now(
     }
 }
 
-fn begins_at_start(mut file: &File) -> io::Result<Option<Begins>> {
-    let first = match is_compressed(file) {
-        Ok(false) => begins(file)?,
-        // it is no log that goes on
-        Ok(true) => None,
-        Err(_) => return Ok(None), // a pipe: nothing may be taken from it
-    };
-    file.rewind()?;
-    Ok(first)
-}
-
 /// Whether both are the same file.
 pub(super) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
@@ -147,13 +210,8 @@ pub(super) fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> boo
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// A file can't be read.
-    #[error("{path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] Unreadable),
     /// Two of the files begin with the same record, so that records would be met twice.
     #[error("{one} and {other} begin with the same record; give one of them", one = one.display(), other = other.display())]
     Twice {
@@ -169,7 +227,7 @@ pub enum ListError {
 pub fn in_order(paths: &[PathBuf]) -> Result<Vec<Part>, ListError> {
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        let read = |source| ListError::Read {
+        let read = |source| Unreadable {
             path: path.clone(),
             source,
         };
@@ -193,11 +251,7 @@ pub fn in_order(paths: &[PathBuf]) -> Result<Vec<Part>, ListError> {
             });
         }
     }
-    let part = |(_, path): (_, &PathBuf)| Part {
-        path: path.clone(),
-        held: None,
-    };
-    Ok(files.into_iter().map(part).collect())
+    Ok(files.iter().map(|(_, path)| Part::at(path)).collect())
 }
 
 /// What a file begins with, in the order of a log.
@@ -259,3 +313,10 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const READ_BYTES: usize = 64 << 10;
 /// Lines that are looked at for a file's first record.
 const LOOK_AT: u64 = 64;
+/// Times that files are opened that change meanwhile. Once takes milliseconds, and a log isn't rotated so often.
+const ATTEMPTS: u32 = 50;
+/// Files that are held open: fewer than any usual limit. Of more, the newest are opened when their turn comes.
+const HELD: usize = 200;
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use super::verify::{Trusted, VerifyError};
 
 mod make;
 
-pub use self::make::prove;
+pub use self::make::{prove, prove_log};
 
 /// A record, and why it is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -87,7 +87,8 @@ pub fn records(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| Segment::parse(line.as_bytes()).is_none())
 }
 
-/// The log's closed files, the oldest first; of one that is also compressed, the one that isn't counts.
+/// The log's closed files, the oldest first; of one that is also compressed, the one that isn't counts. What is no file,
+/// such as a pipe that nobody ends, is none of them whatever its name.
 pub fn closed_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -95,14 +96,27 @@ pub fn closed_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     };
     let mut found: Vec<(u64, bool, PathBuf)> = Vec::new();
     for entry in folder.read_dir()? {
-        let entry = entry?.path();
-        if let Some((first, compressed)) = closed_as(path, &entry) {
-            found.push((first, compressed, entry));
+        let entry = entry?;
+        let file = entry.path();
+        if let Some((first, compressed)) = closed_as(path, &file)
+            && may_be_read(&entry)
+        {
+            found.push((first, compressed, file));
         }
     }
     found.sort_unstable();
     found.dedup_by_key(|(first, _, _)| *first);
     Ok(found.into_iter().map(|(_, _, file)| file).collect())
+}
+
+/// It is a file, or leads to one. What can't be told is left to be found out where it is read.
+fn may_be_read(entry: &std::fs::DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(of) if of.is_symlink() => {
+            std::fs::metadata(entry.path()).map_or(true, |target| target.is_file())
+        }
+        of => of.map_or(true, |of| of.is_file()),
+    }
 }
 
 /// The number of the first record of a closed file of this log, and whether it is compressed.
@@ -194,5 +208,25 @@ mod tests {
             std::fs::write(file, "").unwrap();
         }
         assert_eq!(closed_files(&path).unwrap(), expected);
+    }
+
+    /// Whoever reads a pipe waits for a writer that never comes.
+    #[test]
+    fn what_is_no_file_is_no_closed_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let name = |seq| Segment { seq, ..after(0) }.closed(&path);
+        let made = std::process::Command::new("mkfifo").arg(name(0)).status();
+        assert!(made.unwrap().success());
+        std::fs::create_dir(name(1)).unwrap();
+        let link = |target: &Path, name: &Path| std::os::unix::fs::symlink(target, name).unwrap();
+        link(&name(0), &name(2));
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, "").unwrap();
+        link(&elsewhere, &name(3));
+        link(&folder.path().join("none"), &name(4));
+        let _socket = std::os::unix::net::UnixListener::bind(name(5)).unwrap();
+        // where it leads nowhere, whoever opens it says so
+        assert_eq!(closed_files(&path).unwrap(), [name(3), name(4)]);
     }
 }

@@ -156,6 +156,14 @@ impl Sink {
     pub(super) fn go_on(&mut self, at: Segment, current: &Current) -> Result<(), AuditError> {
         self.at = at;
         match (current, self.path.clone()) {
+            // nothing was written after a first line of another name: who writes it writes the next record
+            (Current::Begun(first, _), Some(_))
+                if first.seq == self.at.seq && first.node != self.at.node =>
+            {
+                self.cut(self.len)
+                    .and_then(|()| self.head())
+                    .map_err(AuditError::Sink)
+            }
             (Current::Begun(first, began), Some(path)) => {
                 self.closed = first.closed(&path);
                 self.rotation.began = began.unwrap_or(self.rotation.began);

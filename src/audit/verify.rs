@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::files::{self, Part, Unreadable};
 use super::note::Verifier;
 use super::segment;
 
@@ -154,6 +155,12 @@ pub enum VerifyError {
     },
 }
 
+impl From<Unreadable> for VerifyError {
+    fn from(Unreadable { path, source }: Unreadable) -> VerifyError {
+        VerifyError::Read { path, source }
+    }
+}
+
 /// The files of the log whose current one is at `path`, the oldest first.
 pub fn files_of(path: &Path) -> Result<Vec<PathBuf>, VerifyError> {
     let error = |source| VerifyError::Read {
@@ -174,6 +181,27 @@ pub fn verify(
     trusted: Option<Trusted<'_>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, VerifyError> {
+    let parts = || Ok(files.iter().map(|path| Part::at(path)).collect());
+    verify_parts(parts, trusted, progress)
+}
+
+/// Checks the log whose current file is at `path`, with its closed ones, as it is at one moment: it may be written,
+/// rotated, compressed and cut back meanwhile.
+pub fn verify_log(
+    path: &Path,
+    trusted: Option<Trusted<'_>>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, VerifyError> {
+    let parts = || files::parts(path).map_err(VerifyError::from);
+    verify_parts(parts, trusted, progress)
+}
+
+fn verify_parts(
+    parts: impl FnOnce() -> Result<Vec<Part>, VerifyError>,
+    trusted: Option<Trusted<'_>>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, VerifyError> {
+    // before the files are opened: what a later checkpoint signs may not be in them
     let checkpoints = match trusted {
         Some(Trusted { key, checkpoints }) => {
             let read = Checkpoints::read(checkpoints, key);
@@ -184,13 +212,13 @@ pub fn verify(
         }
         None => None,
     };
-    let (files, mut findings) = in_order(files)?;
+    let (parts, mut findings) = in_order(parts()?)?;
     // where all are bent or another's, that is told, and nothing of the log by it
     let signed = checkpoints
         .as_ref()
         .filter(|read| !read.signed.is_empty() || read.findings.is_empty())
         .map(|read| read.signed.as_slice());
-    let mut report = scan::scan(&files, signed, progress)?;
+    let mut report = scan::scan(&parts, signed, progress)?;
     if let Some(mut checkpoints) = checkpoints {
         report.findings.append(&mut checkpoints.findings);
         if checkpoints.torn {
@@ -202,7 +230,6 @@ pub fn verify(
     }
     findings.append(&mut report.findings);
     report.findings = findings;
-    report.files = files;
     Ok(report)
 }
 

@@ -3,13 +3,35 @@
 use std::io::Read;
 
 use super::*;
+use crate::audit::files::{self, Part};
 use crate::audit::segment::Segment;
 use crate::audit::tree::{Tree, sha256};
 use crate::audit::verify::{Lines, Next, in_order, open, read_envelope, smallest_over};
 
 /// Proves a record of the log that these files are, by the smallest checkpoint that covers it.
 pub fn prove(files: &[PathBuf], wanted: Wanted, trusted: Trusted<'_>) -> Result<Proof, ProofError> {
-    let (files, _) = in_order(files)?;
+    let parts = files.iter().map(|path| Part::at(path)).collect();
+    prove_in(parts, wanted, trusted)
+}
+
+/// The same of the log whose current file is at `path`, with its closed ones, also while it is written.
+pub fn prove_log(path: &Path, wanted: Wanted, trusted: Trusted<'_>) -> Result<Proof, ProofError> {
+    let taken = || {
+        prove_in(
+            files::parts(path).map_err(VerifyError::from)?,
+            wanted,
+            trusted,
+        )
+    };
+    match taken() {
+        // a checkpoint may sign what was written after the files were taken: now it is in them
+        Err(ProofError::OtherLog) => taken(),
+        proof => proof,
+    }
+}
+
+fn prove_in(parts: Vec<Part>, wanted: Wanted, trusted: Trusted<'_>) -> Result<Proof, ProofError> {
+    let (files, _) = in_order(parts)?;
     let found = find(&files, wanted)?.ok_or(ProofError::NoRecord)?;
     let note = smallest_over(trusted.checkpoints, trusted.key, found.index)
         .map_err(|source| ProofError::read(trusted.checkpoints, source))?;
@@ -49,7 +71,7 @@ struct Found {
 }
 
 /// The first record that is wanted.
-fn find(files: &[PathBuf], wanted: Wanted) -> Result<Option<Found>, ProofError> {
+fn find(files: &[Part], wanted: Wanted) -> Result<Option<Found>, ProofError> {
     let needle = match wanted {
         Wanted::Seq(_) => None,
         Wanted::Decision(id) => Some(("decision", id)),
@@ -99,11 +121,11 @@ type Visit<'v> = dyn FnMut(&Segment, &[u8], &[u8]) -> bool + 'v;
 
 /// Calls with the first file's header, each record's line after the mark of a leaf, and the node's name as JSON, until
 /// `false` comes back.
-fn each_record(files: &[PathBuf], with: &mut Visit<'_>) -> Result<(), ProofError> {
+fn each_record(files: &[Part], with: &mut Visit<'_>) -> Result<(), ProofError> {
     let mut base: Option<(Segment, Vec<u8>)> = None;
-    for path in files {
-        let error = |source| ProofError::read(path, source);
-        let from = open(path, |_| {}).map_err(error)?;
+    for part in files {
+        let error = |source| ProofError::read(&part.path, source);
+        let from = open(part, |_| {}).map_err(error)?;
         let mut lines: Lines<Box<dyn Read>> = Lines::new(from);
         let mut first = true;
         loop {

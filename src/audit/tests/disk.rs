@@ -296,6 +296,21 @@ fn a_first_line_that_lacks_only_its_line_feed_is_kept() {
 }
 
 #[test]
+fn a_first_line_alone_takes_the_name_of_who_goes_on() {
+    let (_folder, path) = folder();
+    fs::write(&path, log(&[])).unwrap();
+    let config = config::Audit {
+        node: "other".into(),
+        ..written(&path)
+    };
+    drop(open(&config).unwrap());
+    let text = text_of(&path);
+    let first = Segment::parse(text.lines().next().unwrap().as_bytes()).unwrap();
+    assert_eq!(first, Segment::first("other"));
+    assert_eq!(kinds(&records(&path)), ["Start", "Stop"]);
+}
+
+#[test]
 fn an_end_of_any_length_is_kept_aside() {
     let (_folder, path) = folder();
     let long = "x".repeat(9 << 20);

@@ -3,13 +3,12 @@
 //! A line is handed out with the byte before it, which is set to what a leaf's hash begins with: so a record is hashed
 //! where it lies, without a copy. Longer lines than any record are not held, but told.
 
-use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::ops::Range;
-use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::audit::files::Part;
 use crate::audit::segment::COMPRESSED;
 use crate::audit::tree::LEAF;
 
@@ -151,10 +150,10 @@ impl<R: Read> Lines<R> {
 /// Opens a file of the log, and decompresses it where it is compressed, by its name or by its first bytes. `counted`
 /// sees how many bytes of the file itself were read.
 pub(in crate::audit) fn open<'c>(
-    path: &Path,
+    part: &Part,
     counted: impl FnMut(u64) + 'c,
 ) -> io::Result<Box<dyn Read + 'c>> {
-    let mut file = File::open(path)?;
+    let mut file = part.file()?;
     let mut magic = [0; 2];
     let mut had = 0;
     while let Some(room) = magic.get_mut(had..).filter(|room| !room.is_empty()) {
@@ -165,7 +164,8 @@ pub(in crate::audit) fn open<'c>(
     }
     let first = io::Cursor::new(magic).take(had as u64);
     let whole = Counted(first.chain(file), counted);
-    let named = path
+    let named = part
+        .path
         .as_os_str()
         .as_encoded_bytes()
         .ends_with(COMPRESSED.as_bytes());

@@ -17,6 +17,7 @@ use super::envelope::{self, Envelope, NoRecord, Odd};
 use super::lines::{Line, Lines, Next, open};
 use super::trees::Trees;
 use super::{Finding, Kind, Report, VerifyError, conclude};
+use crate::audit::files::Part;
 use crate::audit::segment::Segment;
 use crate::audit::tree::{Hash, ZERO, sha256};
 
@@ -25,17 +26,18 @@ mod names;
 
 /// Reads the files, which are in order, and says what was done to them and what is signed.
 pub(super) fn scan(
-    files: &[PathBuf],
+    parts: &[Part],
     trusted: Option<&[Signed]>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, VerifyError> {
+    let files: Vec<PathBuf> = parts.iter().map(|part| part.path.clone()).collect();
     let mut scan = Scan::new(files.len(), trusted.unwrap_or_default());
-    for (file, path) in files.iter().enumerate() {
+    for (file, part) in parts.iter().enumerate() {
         let error = |source| VerifyError::Read {
-            path: path.clone(),
+            path: part.path.clone(),
             source,
         };
-        let from = open(path, &mut *progress).map_err(error)?;
+        let from = open(part, &mut *progress).map_err(error)?;
         scan.file(file, from).map_err(error)?;
         if scan.stopped {
             break;
@@ -44,7 +46,7 @@ pub(super) fn scan(
     scan.trees.end();
     scan.names.end(&mut scan.report.notes);
     scan.seen.replaced = std::mem::take(&mut scan.trees.replaced);
-    let (mut found, last) = diagnose(&scan.seen, files);
+    let (mut found, last) = diagnose(&scan.seen, &files);
     let spots: Vec<Spot> = found.iter().map(|found| found.spot).collect();
     found.extend(
         scan.found
@@ -73,6 +75,7 @@ pub(super) fn scan(
             },
         )
         .collect();
+    report.files = files;
     Ok(report)
 }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::verify::{log_files, read_key};
+use super::verify::read_key;
 use crate::audit::note::{Checkpoint, Verifier};
-use crate::audit::proof::{Proof, ProofError, Wanted, prove};
+use crate::audit::proof::{Proof, ProofError, Wanted, prove, prove_log};
 use crate::audit::read::{Record, describe};
 use crate::audit::verify::Trusted;
 use crate::cli::{Exit, Paint, colours, complain};
@@ -78,12 +78,9 @@ fn make(args: &Args, key: &Verifier, out: &mut impl Write) -> io::Result<Exit> {
         key,
         checkpoints: &args.checkpoints,
     };
-    let proven = match log_files(&args.files) {
-        Ok(files) => prove(&files, wanted, trusted),
-        Err(why) => {
-            complain(&why);
-            return Ok(Exit::Usage);
-        }
+    let proven = match args.files.as_slice() {
+        [log] => prove_log(log, wanted, trusted),
+        files => prove(files, wanted, trusted),
     };
     match proven {
         Ok(proof) => {

@@ -107,7 +107,7 @@ pub(super) fn parts(files: &[PathBuf]) -> Option<Vec<Part>> {
 }
 
 fn one(path: &Path) -> Result<Vec<Part>, String> {
-    files::parts(path).map_err(|error| format!("{}: {error}", path.display()))
+    files::parts(path).map_err(|error| error.to_string())
 }
 
 /// The log where none is named: what the configuration's default writes.

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::progress::Progress;
 use crate::audit::note::Verifier;
-use crate::audit::verify::{Finding, Report, SignedPart, Trusted, VerifyError, files_of, verify};
+use crate::audit::verify::{
+    Finding, Report, SignedPart, Trusted, VerifyError, files_of, verify, verify_log,
+};
 use crate::cli::{Exit, Paint, colours, complain};
 
 /// Check that nothing in a log was changed, removed, inserted, reordered or cut off.
@@ -58,29 +60,18 @@ fn look(args: &Args) -> Result<(Report, Option<Verifier>), String> {
         key,
         checkpoints: &args.checkpoints,
     });
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        let files = log_files(&args.files)?;
-        let mut progress = Progress::over(&files, !args.json);
-        let report = verify(&files, trusted, &mut |bytes| progress.read(bytes));
-        drop(progress);
-        // a log that was rotated meanwhile looks as if a file were missing
-        let whole = report
-            .as_ref()
-            .is_ok_and(|report| report.findings.is_empty());
-        if whole || tries == 0 || log_files(&args.files)? == files {
-            return Ok((report.map_err(|error| error.to_string())?, key));
+    let report = match args.files.as_slice() {
+        [log] => {
+            // what can't be listed is told by whoever checks it
+            let mut progress = Progress::over(&files_of(log).unwrap_or_default(), !args.json);
+            verify_log(log, trusted, &mut |bytes| progress.read(bytes))
         }
-    }
-}
-
-/// The files that are meant by those given.
-pub(super) fn log_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
-    match given {
-        [one] => files_of(one).map_err(|error| error.to_string()),
-        several => Ok(several.to_vec()),
-    }
+        files => {
+            let mut progress = Progress::over(files, !args.json);
+            verify(files, trusted, &mut |bytes| progress.read(bytes))
+        }
+    };
+    Ok((report.map_err(|error| error.to_string())?, key))
 }
 
 /// A verifier key, given itself or by `@` and a file.
@@ -251,7 +242,5 @@ fn as_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// So often a log is read that is rotated meanwhile.
-const TRIES: u32 = 3;
 /// More findings are counted only.
 const SHOWN: usize = 200;

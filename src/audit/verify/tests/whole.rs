@@ -266,3 +266,53 @@ fn a_header_is_of_the_node_that_wrote_the_next_record() {
         folder.write(from, &log.lines()[file]);
     }
 }
+
+/// A file that is checked is the one that was there, whatever becomes of its name.
+#[test]
+fn a_log_that_lives_meanwhile_is_whole() {
+    let log = Log::small();
+    let lines = log.lines();
+    for remove in [false, true] {
+        let folder = Folder::new();
+        folder.put(&lines, log.checkpoints.as_bytes());
+        let name = |seq: u64| folder.path(&format!("audit.jsonl.{seq:016}"));
+        let mut changed = false;
+        let mut change = |_| {
+            if std::mem::replace(&mut changed, true) {
+                return;
+            }
+            fs::write(
+                folder.path("audit.jsonl.0000000000000001.gz"),
+                gzip(&lines[0]),
+            )
+            .unwrap();
+            fs::remove_file(name(1)).unwrap();
+            fs::rename(folder.path("audit.jsonl"), name(10)).unwrap();
+            let mut later = log.clone();
+            later.rotate();
+            later.append("later");
+            later.sign();
+            folder.write("audit.jsonl", later.lines().last().unwrap());
+            folder.write("audit.checkpoints", later.checkpoints.as_bytes());
+            if remove {
+                fs::remove_file(folder.path("audit.jsonl.0000000000000001.gz")).unwrap();
+                fs::remove_file(folder.path(NAMES[1])).unwrap();
+            }
+        };
+        let key = Verifier::parse(&folder.key).unwrap();
+        let checkpoints = folder.path("audit.checkpoints");
+        let trusted = Trusted {
+            key: &key,
+            checkpoints: &checkpoints,
+        };
+        let path = folder.path("audit.jsonl");
+        let report = verify_log(&path, Some(trusted), &mut change).unwrap();
+        assert!(changed);
+        assert_eq!(told(&report), [""; 0], "{:#?}", report.findings);
+        assert_eq!((report.span, report.files.len()), (Some((1, 14)), 3));
+        // and as it is now
+        let report = verify_log(&path, Some(trusted), &mut |_| {}).unwrap();
+        assert_eq!(told(&report), [""; 0], "{:#?}", report.findings);
+        assert_eq!(report.span, Some((if remove { 10 } else { 1 }, 15)));
+    }
+}
