@@ -211,7 +211,11 @@ impl Work {
 
     fn tidy_files(&self, files: &[PathBuf]) -> io::Result<()> {
         // a rotation that a crash ended leaves the current file under two names
-        let current = std::fs::metadata(&self.log)?;
+        let current = match std::fs::metadata(&self.log) {
+            // moved away, until a hangup: another time
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            current => current?,
+        };
         let is_current = |file: &Path| {
             std::fs::metadata(file)
                 .is_ok_and(|found| (found.dev(), found.ino()) == (current.dev(), current.ino()))
