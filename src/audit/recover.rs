@@ -21,7 +21,7 @@ use super::AuditError;
 use super::encode;
 use super::files;
 use super::segment::{ASIDE, Segment, closed_as, closed_files, suffixed};
-use super::sink::{Current, advance};
+use super::sink::Current;
 use super::tree::{self, Hash, Tree, ZERO};
 
 /// What was found.
@@ -292,7 +292,7 @@ impl Scanned {
             self.unlinked += 1;
         }
         let seq = self.at.seq.max(record.seq);
-        advance(&mut self.at, tree::leaf(line));
+        self.at.advance(tree::leaf(line));
         self.at.seq = seq;
         if self.began.is_none() {
             self.began = record.at.and_then(|at| at.parse().ok());

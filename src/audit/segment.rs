@@ -47,6 +47,13 @@ impl Segment {
         }
     }
 
+    /// One record further: that of this hash.
+    pub(super) fn advance(&mut self, leaf: Hash) {
+        self.seq += 1;
+        self.prev = leaf;
+        self.tree.push(leaf);
+    }
+
     /// The line, without its line feed.
     pub fn line(&self) -> serde_json::Result<String> {
         let node = serde_json::to_string(&self.node)?;

@@ -25,7 +25,6 @@ use super::AuditError;
 use super::batch::Batch;
 use super::keeper::{Closed, Job};
 use super::segment::{Segment, suffixed};
-use super::tree::Hash;
 use crate::config::{self, Durability};
 
 pub(super) mod file;
@@ -235,7 +234,7 @@ impl Sink {
         let Err(error) = outcome else {
             self.torn = 0;
             for leaf in lines.clear() {
-                advance(&mut self.at, leaf);
+                self.at.advance(leaf);
             }
             return Ok(written);
         };
@@ -249,7 +248,7 @@ impl Sink {
         let whole = memchr::memrchr(b'\n', out).map_or(0, |end| end + 1);
         self.torn = done - whole;
         for leaf in lines.take_front(whole) {
-            advance(&mut self.at, leaf);
+            self.at.advance(leaf);
         }
         if self.torn > 0 && self.regular && self.cut(self.torn as u64).is_ok() {
             self.torn = 0;
@@ -489,13 +488,6 @@ fn unchained(path: &Path) -> PathBuf {
         path,
         &format!(".unchained-{}", Timestamp::now().as_second()),
     )
-}
-
-/// One record further.
-pub(super) fn advance(at: &mut Segment, leaf: Hash) {
-    at.seq += 1;
-    at.prev = leaf;
-    at.tree.push(leaf);
 }
 
 /// Longer than any file's first line: 64 hashes and what stands before them.

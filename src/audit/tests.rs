@@ -139,7 +139,7 @@ fn chained(files: &[String]) -> Vec<Record> {
                 (envelope.seq, envelope.prev),
                 (at.seq + 1, Some(Sha256(at.prev)))
             );
-            sink::advance(at, tree::leaf(line.strip_suffix('\n').unwrap().as_bytes()));
+            at.advance(tree::leaf(line.strip_suffix('\n').unwrap().as_bytes()));
             records.push(record);
         }
     }
@@ -391,7 +391,7 @@ fn a_file_is_rotated_by_its_age() {
         record["at"] = format!("{long_ago:.6}").into();
         record["prev"] = encode::hex_of(&at.prev).into();
         let line = record.to_string();
-        sink::advance(&mut at, tree::leaf(line.as_bytes()));
+        at.advance(tree::leaf(line.as_bytes()));
         old += &(line + "\n");
     }
     fs::write(&path, old).unwrap();

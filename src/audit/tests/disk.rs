@@ -46,7 +46,7 @@ fn file(at: &mut Segment, lines: &[String]) -> String {
             "event"
         };
         let line = format!("{seq},\"prev\":\"{prev}\",\"{key}\"{rest}");
-        sink::advance(at, tree::leaf(line.as_bytes()));
+        at.advance(tree::leaf(line.as_bytes()));
         text += &(line + "\n");
     }
     text
