@@ -189,7 +189,7 @@ identity:
 """
 
 TAIL = """
-audit: { to: audit.jsonl }
+audit: { to: audit.jsonl, fields: [{ fields: "body/**", as: shown }] }
 admin: { address: 127.0.0.1:0 }
 workers: 1
 log: { format: json, filter: "info" }
