@@ -185,7 +185,7 @@ fn a_disk_that_hangs_holds_requests_back() {
             let asked: Vec<_> = (0..6)
                 .map(|_| scope.spawn(|| world.get(&program, "/ok")))
                 .collect();
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            until("a write hangs", || hangs(&program));
             assert!(
                 asked.iter().all(|asked| !asked.is_finished()),
                 "{durability}: answered"
@@ -239,6 +239,16 @@ fn a_read_only_file_system_refuses_until_it_is_mounted_again() {
             world.reconciled(&files.collect::<Vec<_>>());
         }
     }
+}
+
+/// Whether one of the process's threads waits for a disk.
+fn hangs(program: &Program) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+    let state = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).ok();
+    tasks.filter_map(|task| state(task.ok()?)).any(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('D'))
+    })
 }
 
 /// A world whose log lies in the folder `disk`.
