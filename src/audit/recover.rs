@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::AuditError;
 use super::encode;
 use super::files;
-use super::segment::{ASIDE, Segment, closed_as, closed_files, suffixed};
+use super::segment::{Segment, closed_as, closed_files, suffixed};
 use super::sink::Current;
 use super::tree::{self, Hash, Tree, ZERO};
 
@@ -168,13 +168,18 @@ fn predecessors(log: &Path) -> io::Result<Vec<PathBuf>> {
         let Some(rest) = other.as_encoded_bytes().strip_prefix(name) else {
             continue;
         };
-        let ours = rest.is_empty() || rest.starts_with(ASIDE) || closed_as(log, &file).is_some();
-        if ours || rest == b".new" || rest.ends_with(b".tmp") {
+        // as logrotate names them: `.1`, `-20261122`, either also with an end such as `.gz`
+        let numbered = matches!(rest, [b'.' | b'-' | b'_', b'0'..=b'9', ..]);
+        if !numbered || rest.ends_with(b".tmp") || closed_as(log, &file).is_some() {
             continue;
         }
-        let metadata = std::fs::metadata(&file)
-            .ok()
-            .filter(|found| found.is_file());
+        // not a pipe, which would be waited for; and not another gateway's, which writes to it
+        let metadata = std::fs::metadata(&file).ok();
+        let metadata = metadata.filter(|found| found.is_file());
+        let free = |file: File| file.try_lock_shared().is_ok();
+        if metadata.is_none() || !File::open(&file).is_ok_and(free) {
+            continue;
+        }
         if let (Some(metadata), Some(first)) = (metadata, first_line(&file)) {
             found.push((first.seq, false, metadata.modified()?, file));
         }

@@ -146,9 +146,6 @@ pub(super) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// What is between a log's name and the time when it was set aside.
-pub(super) const ASIDE: &[u8] = b".unchained-";
-
 /// What the name of a compressed file ends in.
 pub const COMPRESSED: &str = ".gz";
 

@@ -450,7 +450,8 @@ impl Sink {
             Err(error)
                 if error.kind() == io::ErrorKind::AlreadyExists && is_at(&self.file, closed)? => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            // a file system without hard links
+            // a file system without hard links, where renaming would replace what is there
+            Err(error) if closed.try_exists()? => return Err(error),
             Err(_) => std::fs::rename(path, closed)?,
         }
         std::fs::rename(staged, path)?;

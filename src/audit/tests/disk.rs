@@ -287,6 +287,25 @@ fn a_file_that_was_moved_while_nobody_ran_is_gone_on_from() {
     }
 }
 
+/// Logs of others whose names begin alike are theirs.
+#[test]
+fn another_log_is_not_gone_on_from() {
+    let (folder, path) = folder();
+    let theirs = log(&[start_line(1), decision_line(2, 1, "permit")]);
+    for name in ["audit.jsonl-b", "audit.jsonl2", "audit.jsonl.bak"] {
+        fs::write(folder.path().join(name), &theirs).unwrap();
+    }
+    let (second, _) = open(&written(&folder.path().join("audit.jsonl-2"))).unwrap();
+    let (audit, _) = open(&written(&path)).unwrap();
+    drop((audit, second));
+    let text = text_of(&path);
+    assert_eq!(
+        text.lines().next(),
+        Some(&*Segment::first("n1").line().unwrap())
+    );
+    assert_eq!(kinds(&records(&path)), ["Start", "Stop"]);
+}
+
 #[test]
 fn a_first_line_that_lacks_only_its_line_feed_is_kept() {
     let (_folder, path) = folder();
