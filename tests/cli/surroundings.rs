@@ -76,7 +76,9 @@ fn health_is_asked_over_http() {
                 head.extend(byte);
             }
             heads.push(String::from_utf8(head).unwrap());
-            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+            // in one piece: who has read the status needs no more
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
         }
         heads
     });
